@@ -1,0 +1,192 @@
+package message
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// MaxSize is the most bytes that any encoded message may have.
+const MaxSize = 256 << 10
+
+// ErrNotCanonical says that a message decodes but is not the one encoding
+// that this package would have written.
+var ErrNotCanonical = errors.New("not in canonical encoding")
+
+// Encode returns the one encoding of a message: JSON with the members in the
+// order of the struct, no white space, UTF-8.
+func Encode(v any) ([]byte, error) {
+	b, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return nil, fmt.Errorf("encoding %T: %w", v, err)
+	}
+	return b, nil
+}
+
+// DecodeStrict decodes JSON from outside. It refuses duplicate, unknown and
+// differently cased members, invalid UTF-8, trailing bytes and more than
+// MaxSize bytes. White space and the order of members are free.
+func DecodeStrict(b []byte, v any) error {
+	if len(b) > MaxSize {
+		return fmt.Errorf("decoding %T: %d bytes exceed %d", v, len(b), MaxSize)
+	}
+	if err := json.Unmarshal(b, v, json.RejectUnknownMembers(true)); err != nil {
+		return fmt.Errorf("decoding %T: %w", v, err)
+	}
+	return nil
+}
+
+// Decode decodes a message of our own making: strictly, and only from the one
+// encoding that Encode gives.
+func Decode(b []byte, v any) error {
+	if err := DecodeStrict(b, v); err != nil {
+		return err
+	}
+	again, err := Encode(v)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(b, again) {
+		return fmt.Errorf("decoding %T: %w", v, ErrNotCanonical)
+	}
+	return nil
+}
+
+// Hash is a SHA-256 value; its text form is 64 lower-case hex digits.
+type Hash [32]byte
+
+// Sum returns the SHA-256 of b.
+func Sum(b []byte) Hash { return sha256.Sum256(b) }
+
+// ParseHash reads 64 lower-case hex digits.
+func ParseHash(s string) (Hash, error) {
+	var h Hash
+	return h, h.UnmarshalText([]byte(s))
+}
+
+// String returns the 64 lower-case hex digits.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// IsZero reports whether h is all zeros, which no message may carry as a
+// hash.
+func (h Hash) IsZero() bool { return h == Hash{} }
+
+// MarshalText writes the 64 lower-case hex digits.
+func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads 64 lower-case hex digits and nothing else.
+func (h *Hash) UnmarshalText(b []byte) error { return unhex(h[:], b) }
+
+// EpochID is the random id of an epoch, 16 bytes, as 32 lower-case hex
+// digits.
+type EpochID [16]byte
+
+// String returns the 32 lower-case hex digits.
+func (e EpochID) String() string { return hex.EncodeToString(e[:]) }
+
+// MarshalText writes the 32 lower-case hex digits.
+func (e EpochID) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// UnmarshalText reads 32 lower-case hex digits and nothing else.
+func (e *EpochID) UnmarshalText(b []byte) error { return unhex(e[:], b) }
+
+func unhex(dst, src []byte) error {
+	if len(src) != hex.EncodedLen(len(dst)) {
+		return fmt.Errorf("%d hex digits, want %d", len(src), hex.EncodedLen(len(dst)))
+	}
+	if bytes.ContainsAny(src, "ABCDEF") {
+		return errors.New("hex digits must be lower case")
+	}
+	_, err := hex.Decode(dst, src)
+	return err
+}
+
+// Bytes is a byte string; its text form is unpadded base64url (RFC 4648
+// section 5), canonical.
+type Bytes []byte
+
+// MarshalText writes unpadded base64url.
+func (b Bytes) MarshalText() ([]byte, error) {
+	return []byte(base64.RawURLEncoding.EncodeToString(b)), nil
+}
+
+// UnmarshalText reads unpadded base64url; padding, line breaks and spare bits
+// are refused.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	if bytes.ContainsAny(text, "\r\n") {
+		return errors.New("line break in base64url")
+	}
+	out, err := base64.RawURLEncoding.Strict().DecodeString(string(text))
+	if err != nil {
+		return err
+	}
+	*b = out
+	return nil
+}
+
+// timeLayout is RFC 3339 in UTC with whole seconds.
+const timeLayout = "2006-01-02T15:04:05Z"
+
+// Time is a moment with whole seconds, in UTC; its text form is RFC 3339 with
+// a "Z".
+type Time struct{ time.Time }
+
+// At returns t cut to whole seconds.
+func At(t time.Time) Time { return Time{t.UTC().Truncate(time.Second)} }
+
+// MarshalText writes RFC 3339 in UTC with whole seconds.
+func (t Time) MarshalText() ([]byte, error) {
+	return []byte(t.UTC().Format(timeLayout)), nil
+}
+
+// UnmarshalText reads exactly the form that MarshalText writes.
+func (t *Time) UnmarshalText(b []byte) error {
+	got, err := time.Parse(timeLayout, string(b))
+	if err != nil {
+		return fmt.Errorf("time is not RFC 3339 in UTC with whole seconds: %w", err)
+	}
+	if got.Format(timeLayout) != string(b) {
+		return errors.New("time is not RFC 3339 in UTC with whole seconds")
+	}
+	t.Time = got
+	return nil
+}
+
+// MarshalJSON is defined so that the embedded time's own form is not used.
+func (t Time) MarshalJSON() ([]byte, error) {
+	b, err := t.MarshalText()
+	return append(append([]byte{'"'}, b...), '"'), err
+}
+
+// UnmarshalJSON reads the JSON string form of UnmarshalText.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	if len(b) < 2 || b[0] != '"' || b[len(b)-1] != '"' {
+		return errors.New("time is not a string")
+	}
+	return t.UnmarshalText(b[1 : len(b)-1])
+}
+
+// Context writes label and fields, each preceded by its length as four bytes
+// big-endian, so that no two lists of fields give the same bytes.
+func Context(label string, fields ...[]byte) []byte {
+	out := appendField(nil, []byte(label))
+	for _, f := range fields {
+		out = appendField(out, f)
+	}
+	return out
+}
+
+func appendField(out, field []byte) []byte {
+	out = binary.BigEndian.AppendUint32(out, uint32(len(field)))
+	return append(out, field...)
+}
+
+// Uint64 returns n as eight bytes big-endian, for use in Context.
+func Uint64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -1,0 +1,206 @@
+// Package queue is the transaction queue: PostgreSQL tables that carry opaque
+// bytes from the proposer to every consumer, replies from the consumers to the
+// one who gathers them, and results back.
+//
+// It promises scheduling and durability, nothing else: whoever controls the
+// database can insert, change, delete and replay every row, so no reader may
+// believe one. It knows nothing of policies, wallets or keys.
+//
+// A consumer takes a batch with FOR UPDATE SKIP LOCKED, works, and writes its
+// output and its acknowledgement in the same transaction: a crash means
+// redelivery, never loss, never a second output. Any number of replicas of a
+// consumer may run. Each commit sends one NOTIFY; polling lies underneath, so
+// that a lost notification costs time only. All leases use the database's
+// clock.
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
+// Submission is one request on its way into the queue.
+type Submission struct {
+	ID uuid.UUID
+	// Body is the envelope; Hash its SHA-256.
+	Body []byte
+	Hash message.Hash
+	// Fingerprint tells a repeated submission (same fingerprint) from another
+	// one under the same id: the SHA-256 of the statement's bytes.
+	Fingerprint message.Hash
+	// Owner is the user id that the proposer let in, for lists and answers.
+	Owner   string
+	Kind    string
+	Wallet  string
+	Expires time.Time
+}
+
+// Outcome is what became of a submission.
+type Outcome int
+
+// The outcomes of Submit.
+const (
+	Accepted Outcome = iota // new, queued
+	Repeated                // same id, owner and fingerprint: the first one stands
+	Conflict                // same id, but another fingerprint or owner: refused
+)
+
+// Task is one request as one consumer receives it.
+type Task struct {
+	Request   uuid.UUID
+	Body      []byte
+	Hash      message.Hash // as stored: the consumer recomputes it
+	Submitted time.Time
+	Expires   time.Time
+	// Attempts counts earlier deliveries that failed; 0 at first.
+	Attempts int
+}
+
+// Disposition is what a consumer says of a task when it is through with it.
+type Disposition int
+
+// The dispositions. A zero Verdict is invalid, so that nothing is acknowledged
+// by forgetting.
+const (
+	Done  Disposition = iota + 1 // acknowledged, the task is gone
+	Park                         // kept aside until Unpark or until Delay is over
+	Retry                        // delivered again after Delay
+	Dead                         // put aside for good with Note as the reason
+	Await                        // of a gatherer: kept until a newer reply arrives
+)
+
+// Reply is one consumer's answer to a request, for those who gather.
+type Reply struct {
+	Sender     string
+	Body       []byte
+	Attachment []byte
+	Epochs     []message.EpochID
+	// Decisive says that this reply alone ends the gathering: a rejection.
+	Decisive bool
+	Created  time.Time // set by the database
+}
+
+// Verdict ends a consumer's work on one task.
+type Verdict struct {
+	Disposition Disposition
+	Delay       time.Duration // for Park (0: until Unpark) and Retry
+	Note        string        // shown to people; believed by nobody
+	Reply       *Reply        // written in the same transaction
+}
+
+// Handler works on a batch inside the consumer's transaction and returns one
+// verdict for each task, in order. Whatever it writes through tx is committed
+// together with the verdicts or not at all. An error rolls back; the tasks
+// are then delivered again one by one, each with Attempts raised, and the one
+// that still fails after MaxAttempts is Dead.
+type Handler func(ctx context.Context, tx *sql.Tx, tasks []Task) ([]Verdict, error)
+
+// Consumer says how Consume works. Name is the consumer's name, which is also
+// what its database role may touch.
+type Consumer struct {
+	Name        string
+	Batch       int           // most tasks in one transaction
+	Workers     int           // concurrent batches
+	Poll        time.Duration // how often to look without being woken
+	MaxAttempts int
+	// AfterCommit, if set, is called after each commit with the tasks and
+	// verdicts, and AfterRollback after each rollback.
+	AfterCommit   func(tasks []Task, verdicts []Verdict)
+	AfterRollback func(err error)
+}
+
+// Gathered is a request whose replies are there, or whose time is over.
+type Gathered struct {
+	Task
+	// Replies are all replies that name one of the gatherer's epochs, newest
+	// last, at most MaxReplies, the newest of each sender among them.
+	Replies []Reply
+	// Overdue says that the request's expiry has passed by the database's
+	// clock: a hint to look at the statement's own.
+	Overdue bool
+}
+
+// Gatherer says what Gather waits for: requests that have a reply from each
+// of the senders for one of the epochs, or one decisive reply for one of
+// them, newer than what was last awaited; and overdue requests.
+type Gatherer struct {
+	Consumer
+	Senders []string
+	// Epochs returns the gatherer's live epochs at this moment.
+	Epochs func() []message.EpochID
+}
+
+// GatherHandler works on a batch of gathered requests inside a transaction
+// (verify, write intents); its verdicts are as a Handler's: Retry with Delay
+// is the lease. What it returns as after is called when the transaction has
+// committed, with the connection free again (sign, then Finish).
+type GatherHandler func(ctx context.Context, tx *sql.Tx, batch []Gathered) (verdicts []Verdict, after func(context.Context) error, err error)
+
+// Result is a request's end.
+type Result struct {
+	Request uuid.UUID
+	Status  string
+	Body    []byte
+	Created time.Time
+}
+
+// Intent is what the signing service commits before it signs.
+type Intent struct {
+	Request  uuid.UUID
+	Instance string
+	Body     []byte
+}
+
+// Notice is a message that every instance concerned reads and none consumes:
+// a hello, an announcement, a policy document. Topic and Key name it.
+type Notice struct {
+	Topic   string
+	Key     string
+	Sender  string
+	Body    []byte
+	Expires time.Time // zero: never
+	Created time.Time // set by the database
+}
+
+// The topics of notices.
+const (
+	TopicHello        = "hello"
+	TopicAnnouncement = "announcement"
+	TopicPolicy       = "policy"
+)
+
+// View is a request as the API shows it: display only, believed by nobody.
+type View struct {
+	Submission
+	Submitted time.Time
+	Replies   []Reply
+	Tasks     []TaskView
+	Result    *Result
+}
+
+// TaskView is one consumer's open task.
+type TaskView struct {
+	Consumer string
+	State    string // ready, parked, dead
+	Note     string
+}
+
+// Filter selects requests for a list, newest first. Before is the id to go on
+// from (UUIDv7 sort by time); zero: from the newest.
+type Filter struct {
+	Owner  string
+	Status string // of the result, or "pending"; empty: all
+	Kind   string
+	Wallet string
+	Before uuid.UUID
+	Limit  int
+}
+
+// ErrNotFound says that there is no such request.
+var ErrNotFound = errors.New("no such request")

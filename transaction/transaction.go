@@ -1,0 +1,123 @@
+// Package transaction says what a request means. Every service that decides
+// on a request, and the signing service before it signs, interprets the
+// user's statement here for itself: which wallet and account it is about,
+// what it would move, which digests would be signed, and which stored keys it
+// opens. What another service computed is never taken over.
+//
+// The package trusts nothing that it is given. It knows no HTTP, no SQL and no
+// policy; it reads stored descriptors through an interface and treats them as
+// claims that the seals will prove or break.
+package transaction
+
+import (
+	"math/big"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
+// Move is value that leaves or reaches an account. Asset is a CAIP-19 id,
+// From and To are CAIP-10 ids (To is empty where the destination cannot be
+// told), Amount is in base units and never negative.
+type Move struct {
+	Asset  string
+	From   string
+	To     string
+	Amount *big.Int
+}
+
+// Allowance is the right to move up to Amount of Asset later, given to
+// Spender (CAIP-10).
+type Allowance struct {
+	Asset   string
+	Owner   string
+	Spender string
+	Amount  *big.Int
+}
+
+// UnknownCall is a call whose effects are not understood: rules deny it by
+// default. To is empty for a contract creation. Selector has 4 bytes or fewer.
+type UnknownCall struct {
+	To       string
+	Selector []byte
+	Value    *big.Int
+	Size     int
+}
+
+// Effects is all that a request does if it is carried out.
+type Effects struct {
+	Moves      []Move
+	Allowances []Allowance
+	Unknown    []UnknownCall
+	// Fee is the most that the sender can pay beyond the moves, in base units
+	// of FeeAsset; nil where there is none.
+	Fee      *big.Int
+	FeeAsset string
+	// Message is the text or bytes of a message to be signed; nil otherwise.
+	Message []byte
+}
+
+// Transaction is a payload decoded by its chain.
+type Transaction interface {
+	// Effects says what the transaction does.
+	Effects() Effects
+	// Digests are the values to be signed, in the order that Assemble takes
+	// the signatures in.
+	Digests() []message.Digest
+}
+
+// Chain understands the payloads of one family of chains (a CAIP-2
+// namespace, such as eip155). Implementations are stateless and safe for
+// concurrent use.
+type Chain interface {
+	// Decode reads a payload strictly: decode, re-encode, compare. The
+	// account gives the chain id and the sender.
+	Decode(kind message.Kind, payload jsontext.Value, account message.AccountDescriptor) (Transaction, error)
+	// Assemble puts the signatures (65 bytes r||s||recovery id for secp256k1,
+	// 64 for Ed25519) into the transaction and returns the kind's output
+	// object, after verifying that each is by the account's key and has low S.
+	Assemble(tx Transaction, account message.AccountDescriptor, signatures [][]byte) (jsontext.Value, error)
+	// Address returns the account's address for a public key on a curve, and
+	// an error if the chain does not use the curve. The key is 33 bytes
+	// compressed for secp256k1, 32 bytes for Ed25519.
+	Address(chainID, curve string, publicKey []byte) (string, error)
+}
+
+// Release is one share that an approval of the request gives to the signing
+// service: the share for one scope and id, of the generation that the key is
+// or will be sealed under.
+type Release struct {
+	Scope      message.Scope
+	ID         string
+	Generation int
+}
+
+// Meaning is what a statement means, computed alike by every service from the
+// same bytes.
+type Meaning struct {
+	Statement message.Statement
+	// Wallet and Account are the ids of what the request is about, also of
+	// what it creates.
+	Wallet  string
+	Account string
+	// Descriptor is the hash that approvals carry, and DescriptorBytes what
+	// it is the hash of: of wallet.create the descriptor to be stored; of
+	// account.create the stored wallet descriptor; else the stored account
+	// descriptor.
+	Descriptor      message.Hash
+	DescriptorBytes []byte
+	// WalletDescriptor and AccountDescriptor are the decoded forms, where
+	// there are any.
+	WalletDescriptor  *message.WalletDescriptor
+	AccountDescriptor *message.AccountDescriptor
+	// WalletCreate, AccountCreate and Transaction are the decoded payload:
+	// one of them is set.
+	WalletCreate  *message.WalletCreate
+	AccountCreate *message.AccountCreate
+	Transaction   Transaction
+	Chain         Chain
+	Digests       []message.Digest
+	Effects       Effects
+	Releases      []Release
+}
