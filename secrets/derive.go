@@ -127,7 +127,7 @@ func expand(input, salt, info []byte) (*Secret, error) {
 	if _, err := io.ReadFull(hkdf.New(sha256.New, input, salt, info), out); err != nil {
 		return nil, fmt.Errorf("HKDF: %w", err)
 	}
-	return &Secret{b: out}, nil
+	return own(out), nil
 }
 
 // IdentityKey is the Ed25519 key whose RFC 8032 seed is the 32-byte key of an

@@ -1,9 +1,11 @@
 package secrets
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -77,16 +79,16 @@ func (f SecretFile) Split(service string, roles []string) (BranchFile, error) {
 	return out, nil
 }
 
-// Write stores the secret in a new file with mode 0600; it never overwrites.
-func (f SecretFile) Write(path string) error {
-	return write(path, secretForm{
+// Encode returns the file's bytes; the caller clears them.
+func (f SecretFile) Encode() ([]byte, error) {
+	return encode(secretForm{
 		Version: message.Version, Half: f.Half, Generation: f.Generation,
 		Secret: f.Secret.Bytes(),
 	})
 }
 
-// Write stores the branches in a new file with mode 0600; it never overwrites.
-func (f BranchFile) Write(path string) error {
+// Encode returns the file's bytes; the caller clears them.
+func (f BranchFile) Encode() ([]byte, error) {
 	form := branchForm{
 		Version: message.Version, Half: f.Half, Service: f.Service,
 		Generation: f.Generation, Branches: map[Purpose]message.Bytes{},
@@ -94,33 +96,46 @@ func (f BranchFile) Write(path string) error {
 	for p, b := range f.Branches {
 		form.Branches[p] = b.Bytes()
 	}
-	return write(path, form)
+	return encode(form)
 }
 
-// ReadSecretFile reads a whole secret.
-func ReadSecretFile(path string) (SecretFile, error) {
+// Write stores the secret in a new file with mode 0600; it never overwrites.
+func (f SecretFile) Write(path string) error { return write(path, f.Encode) }
+
+// Write stores the branches in a new file with mode 0600; it never overwrites.
+func (f BranchFile) Write(path string) error { return write(path, f.Encode) }
+
+// ParseSecretFile reads the bytes of a whole secret's file: the one encoding
+// that Encode gives and a line feed.
+func ParseSecretFile(b []byte) (SecretFile, error) {
 	var form secretForm
-	if err := read(path, &form); err != nil {
+	defer func() { clear(form.Secret) }()
+	if err := decode(b, &form); err != nil {
 		return SecretFile{}, err
 	}
-	defer clear(form.Secret)
 	if err := checkForm(form.Version, form.Half, form.Generation); err != nil {
-		return SecretFile{}, fmt.Errorf("%s: %w", path, err)
+		return SecretFile{}, err
 	}
 	if err := checkStrength(form.Secret); err != nil {
-		return SecretFile{}, fmt.Errorf("%s: secret: %w", path, err)
+		return SecretFile{}, fmt.Errorf("secret: %w", err)
 	}
 	return SecretFile{Half: form.Half, Generation: form.Generation, Secret: NewSecret(form.Secret)}, nil
 }
 
-// ReadBranchFile reads the branches of one service and half.
-func ReadBranchFile(path string) (BranchFile, error) {
+// ParseBranchFile reads the bytes of a branch file: the one encoding that
+// Encode gives and a line feed.
+func ParseBranchFile(b []byte) (BranchFile, error) {
 	var form branchForm
-	if err := read(path, &form); err != nil {
+	defer func() {
+		for _, b := range form.Branches {
+			clear(b)
+		}
+	}()
+	if err := decode(b, &form); err != nil {
 		return BranchFile{}, err
 	}
 	if err := checkForm(form.Version, form.Half, form.Generation); err != nil {
-		return BranchFile{}, fmt.Errorf("%s: %w", path, err)
+		return BranchFile{}, err
 	}
 	out := BranchFile{
 		Half: form.Half, Service: form.Service, Generation: form.Generation,
@@ -128,12 +143,21 @@ func ReadBranchFile(path string) (BranchFile, error) {
 	}
 	for p, b := range form.Branches {
 		if err := checkStrength(b); err != nil {
-			return BranchFile{}, fmt.Errorf("%s: branch %s: %w", path, p, err)
+			return BranchFile{}, fmt.Errorf("branch %s: %w", p, err)
 		}
 		out.Branches[p] = NewSecret(b)
-		clear(b)
 	}
 	return out, nil
+}
+
+// ReadSecretFile reads a whole secret.
+func ReadSecretFile(path string) (SecretFile, error) {
+	return read(path, ParseSecretFile)
+}
+
+// ReadBranchFile reads the branches of one service and half.
+func ReadBranchFile(path string) (BranchFile, error) {
+	return read(path, ParseBranchFile)
 }
 
 func checkForm(version int, half Half, generation int) error {
@@ -150,20 +174,25 @@ func checkForm(version int, half Half, generation int) error {
 }
 
 // ErrWeak says that a secret is plainly not random.
-var ErrWeak = errors.New("not a random secret: too few different bytes")
+var ErrWeak = errors.New("not a random secret")
 
-// checkStrength refuses what 32 random bytes never look like: examples such as
-// all zeros or a repeated word. 32 random bytes have fewer than 16 different
-// values once in more than 10^12 draws.
+// checkStrength refuses what 32 random bytes never look like, such as examples
+// from a page of documentation: few different values (32 random bytes have
+// fewer than 16 once in more than 10^12 draws), a count upwards or downwards
+// (the secrets of docs/SPEC.md are of this form, so that nobody can use them),
+// or nothing but printable characters (once in 10^13 draws).
 func checkStrength(b []byte) error {
 	if len(b) != Size {
 		return ErrSize
 	}
 	seen := map[byte]bool{}
-	for _, c := range b {
+	printable, even := true, true
+	for i, c := range b {
 		seen[c] = true
+		printable = printable && c >= ' ' && c <= '~'
+		even = even && (i < 2 || c-b[i-1] == b[1]-b[0])
 	}
-	if len(seen) < 16 {
+	if len(seen) < 16 || printable || even {
 		return ErrWeak
 	}
 	return nil
@@ -198,8 +227,22 @@ func Fingerprint(s *Secret) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b.Bytes()[:8]), nil
 }
 
-func write(path string, form any) error {
+// encode and decode are the files' one encoding: Encode's, and a line feed.
+func encode(form any) ([]byte, error) {
 	b, err := message.Encode(form)
+	return append(b, '\n'), err
+}
+
+func decode(b []byte, form any) error {
+	line, ok := bytes.CutSuffix(b, []byte("\n"))
+	if !ok {
+		return errors.New("secret file does not end in a line feed: was it cut?")
+	}
+	return message.Decode(line, form)
+}
+
+func write(path string, encoded func() ([]byte, error)) error {
+	b, err := encoded()
 	if err != nil {
 		return err
 	}
@@ -208,7 +251,7 @@ func write(path string, form any) error {
 	if err != nil {
 		return fmt.Errorf("writing secret file: %w", err)
 	}
-	if _, err = f.Write(append(b, '\n')); err == nil {
+	if _, err = f.Write(b); err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
@@ -217,24 +260,33 @@ func write(path string, form any) error {
 // ErrPermissions says that others than the owner may read a secret file.
 var ErrPermissions = errors.New("secret file is readable by others: chmod 600 it")
 
-func read(path string, form any) error {
-	info, err := os.Stat(path)
+// read opens the file once, so that what is checked is what is read.
+func read[T any](path string, parse func([]byte) (T, error)) (out T, err error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("reading secret file: %w", err)
+		return out, fmt.Errorf("reading secret file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return out, fmt.Errorf("reading secret file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return out, fmt.Errorf("secret file %s is not a regular file", path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s has mode %v: %w", path, info.Mode().Perm(), ErrPermissions)
+		return out, fmt.Errorf("%s has mode %v: %w", path, info.Mode().Perm(), ErrPermissions)
 	}
 	if info.Size() > MaxFile {
-		return fmt.Errorf("%s has %d bytes, more than %d", path, info.Size(), MaxFile)
+		return out, fmt.Errorf("%s has %d bytes, more than %d", path, info.Size(), MaxFile)
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("reading secret file: %w", err)
-	}
+	b := make([]byte, info.Size())
 	defer clear(b)
-	if err := message.DecodeStrict(b, form); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if _, err := io.ReadFull(f, b); err != nil {
+		return out, fmt.Errorf("reading secret file %s: %w", path, err)
 	}
-	return nil
+	if out, err = parse(b); err != nil {
+		return out, fmt.Errorf("secret file %s: %w", path, err)
+	}
+	return out, nil
 }

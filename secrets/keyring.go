@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -42,10 +43,11 @@ func NewKeyring(deployment message.Hash, service string, roles []string, pairs .
 }
 
 func (k *Keyring) add(p Pair, want []Purpose) error {
-	for half, f := range map[Half]BranchFile{HalfBuild: p.Build, HalfDeploy: p.Deploy} {
-		if err := f.check(half, k.service, want); err != nil {
-			return err
-		}
+	if err := p.Build.check(HalfBuild, k.service, want); err != nil {
+		return err
+	}
+	if err := p.Deploy.check(HalfDeploy, k.service, want); err != nil {
+		return err
 	}
 	generation := p.Build.Generation
 	if generation != p.Deploy.Generation {
@@ -56,6 +58,9 @@ func (k *Keyring) add(p Pair, want []Purpose) error {
 	}
 	keys := map[Purpose]*Secret{}
 	for _, purpose := range want {
+		if p.Build.Branches[purpose].Equal(p.Deploy.Branches[purpose]) {
+			return errors.New("both halves come from one secret: the build-time and the deploy-time secret must differ")
+		}
 		key, err := Key(p.Build.Branches[purpose], p.Deploy.Branches[purpose], k.deployment, purpose)
 		if err != nil {
 			return err

@@ -23,60 +23,67 @@ const Size = 32
 const redacted = "[redacted]"
 
 // Secret is a byte string that prints as "[redacted]" in every form that fmt,
-// log/slog and encoding/json know. Its bytes are reached by Bytes alone.
-type Secret struct{ b []byte }
+// log/slog and encoding/json know. Its bytes are reached by Bytes alone. They
+// lie behind a pointer, so that reflection over a struct that holds a Secret,
+// even a copied one in an unexported field, prints an address and no bytes.
+type Secret struct{ p *[]byte }
+
+func own(b []byte) *Secret { return &Secret{p: &b} }
 
 // NewSecret returns a secret that holds its own copy of b.
-func NewSecret(b []byte) *Secret {
-	return &Secret{b: append([]byte(nil), b...)}
-}
+func NewSecret(b []byte) *Secret { return own(append([]byte(nil), b...)) }
 
 // Generate returns a secret of Size random bytes.
 func Generate() *Secret {
 	b := make([]byte, Size)
 	rand.Read(b) // never returns an error (crypto/rand)
-	return &Secret{b: b}
+	return own(b)
 }
 
-// Bytes returns the secret's own bytes, not a copy; they are zero after Wipe.
+// Bytes returns the secret's own bytes, not a copy: they become zero when the
+// secret is wiped. It returns nil after Wipe.
 func (s *Secret) Bytes() []byte {
-	if s == nil {
+	if s == nil || s.p == nil {
 		return nil
 	}
-	return s.b
+	return *s.p
 }
 
-// Len returns the number of bytes.
+// Len returns the number of bytes; 0 after Wipe, so that whatever wants a key
+// of a length refuses a wiped one.
 func (s *Secret) Len() int { return len(s.Bytes()) }
 
-// Equal compares in constant time.
+// Equal compares in constant time. A missing, empty or wiped secret equals
+// nothing.
 func (s *Secret) Equal(other *Secret) bool {
-	return subtle.ConstantTimeCompare(s.Bytes(), other.Bytes()) == 1
+	return s.Len() > 0 && subtle.ConstantTimeCompare(s.Bytes(), other.Bytes()) == 1
 }
 
-// Wipe overwrites the secret with zeros. It is safe to call twice and on nil.
+// Wipe overwrites the secret with zeros and forgets it. It is safe to call
+// twice and on nil, but not while another goroutine reads the secret.
 func (s *Secret) Wipe() {
-	if s == nil {
+	if s == nil || s.p == nil {
 		return
 	}
-	clear(s.b)
-	runtime.KeepAlive(s.b)
+	clear(*s.p)
+	runtime.KeepAlive(*s.p)
+	*s.p = nil
 }
 
 // String returns "[redacted]".
-func (*Secret) String() string { return redacted }
+func (Secret) String() string { return redacted }
 
 // GoString returns "[redacted]".
-func (*Secret) GoString() string { return redacted }
+func (Secret) GoString() string { return redacted }
 
 // Format writes "[redacted]" whatever the verb, %x and %v included.
-func (*Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue returns "[redacted]" (log/slog).
-func (*Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalText returns "[redacted]".
-func (*Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // MarshalJSON returns "[redacted]" as a JSON string.
-func (*Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/countersign/countersign/internal/message"
 )
@@ -109,7 +110,10 @@ func (in Interpreter) accountCreate(ctx context.Context, m *Meaning, create mess
 	if err != nil {
 		return err
 	}
-	if err := CheckPath(p.Path, p.Curve); err != nil {
+	if err := chain.CheckAccount(p.Chain, p.Curve); err != nil {
+		return fmt.Errorf("%w: %w", ErrPayload, err)
+	}
+	if err := checkAccountPath(p.Path, p.Curve); err != nil {
 		return fmt.Errorf("%w: %w", ErrPayload, err)
 	}
 	wallet, raw, err := in.wallet(ctx, m.Wallet)
@@ -204,9 +208,29 @@ func decodePayload(s message.Statement, v any) error {
 	return nil
 }
 
+// checkNames keeps names short and printable: they are shown to approvers,
+// and control or direction characters could make one look like another.
 func checkNames(owner, label string) error {
 	if owner == "" || len(owner) > maxName || len(label) > maxName {
 		return fmt.Errorf("%w: owner must have 1 to %d bytes, label at most %d", ErrPayload, maxName, maxName)
+	}
+	for _, r := range owner + label {
+		if !unicode.IsPrint(r) {
+			return fmt.Errorf("%w: owner or label has a character that cannot be printed", ErrPayload)
+		}
+	}
+	return nil
+}
+
+// checkAccountPath wants the first level hardened beside what CheckPath
+// wants: a non-hardened child's key and its parent's public key and chain code
+// give the parent's key, and the parent of the first level is the seed's own.
+func checkAccountPath(path, curve string) error {
+	if err := CheckPath(path, curve); err != nil {
+		return err
+	}
+	if levels := strings.Split(path, "/"); !strings.HasSuffix(levels[1], "'") {
+		return fmt.Errorf("%w: the first level is not hardened", ErrPath)
 	}
 	return nil
 }

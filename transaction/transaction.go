@@ -78,6 +78,9 @@ type Chain interface {
 	// 64 for Ed25519) into the transaction and returns the kind's output
 	// object, after verifying that each is by the account's key and has low S.
 	Assemble(tx Transaction, account message.AccountDescriptor, signatures [][]byte) (jsontext.Value, error)
+	// CheckAccount returns an error if there can be no account on this chain
+	// (a CAIP-2 id of the namespace) with a key on this curve.
+	CheckAccount(chainID, curve string) error
 	// Address returns the account's address for a public key on a curve, and
 	// an error if the chain does not use the curve. The key is 33 bytes
 	// compressed for secp256k1, 32 bytes for Ed25519.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxSize is the most bytes that any encoded message may have.
@@ -38,9 +39,30 @@ func DecodeStrict(b []byte, v any) error {
 		return fmt.Errorf("decoding %T: %d bytes exceed %d", v, len(b), MaxSize)
 	}
 	if err := json.Unmarshal(b, v, json.RejectUnknownMembers(true)); err != nil {
-		return fmt.Errorf("decoding %T: %w", v, err)
+		return fmt.Errorf("decoding %T: %w", v, withoutValue(err))
 	}
 	return nil
+}
+
+// longPointer is the length from which an error does not repeat where it
+// stands: the sender chose the names.
+const longPointer = 200
+
+// withoutValue takes out of a decoding error the value that did not fit: it
+// may be a secret or a payload, and errors are logged.
+func withoutValue(err error) error {
+	var semantic *json.SemanticError
+	if errors.As(err, &semantic) {
+		semantic.JSONValue = nil
+		if len(semantic.JSONPointer) > longPointer {
+			return errors.New("a member does not fit its type or is not known")
+		}
+	}
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &syntactic) && len(syntactic.JSONPointer) > longPointer {
+		return errors.New("not valid JSON, or a member stands twice")
+	}
+	return err
 }
 
 // Decode decodes a message of our own making: strictly, and only from the one
@@ -149,10 +171,7 @@ func (t Time) MarshalText() ([]byte, error) {
 // UnmarshalText reads exactly the form that MarshalText writes.
 func (t *Time) UnmarshalText(b []byte) error {
 	got, err := time.Parse(timeLayout, string(b))
-	if err != nil {
-		return fmt.Errorf("time is not RFC 3339 in UTC with whole seconds: %w", err)
-	}
-	if got.Format(timeLayout) != string(b) {
+	if err != nil || got.Format(timeLayout) != string(b) {
 		return errors.New("time is not RFC 3339 in UTC with whole seconds")
 	}
 	t.Time = got

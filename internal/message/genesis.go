@@ -48,6 +48,10 @@ type Genesis struct {
 	AttestationRoots []string `json:"attestation_roots"`
 }
 
+// maxGenesisName is the most bytes of a deployment's or an admin's name: it is
+// shown to people.
+const maxGenesisName = 128
+
 // roleName keeps role names usable in HKDF infos, key ids and database roles.
 var roleName = regexp.MustCompile(`^[a-z][a-z0-9]{0,30}$`)
 
@@ -74,8 +78,8 @@ func (g Genesis) Validate() error {
 	if g.Version != Version {
 		fault("version is %d, want %d", g.Version, Version)
 	}
-	if g.Name == "" {
-		fault("name is missing")
+	if g.Name == "" || len(g.Name) > maxGenesisName {
+		fault("name has %d bytes, want 1 to %d", len(g.Name), maxGenesisName)
 	}
 	if g.Mode != ModeStrict && g.Mode != ModeDevelopment {
 		fault("mode %q is neither strict nor development", g.Mode)
@@ -112,8 +116,8 @@ func (g Genesis) checkAdmins() (faults []error) {
 			continue
 		}
 		thumbprint := a.Key.Thumbprint()
-		if a.Name == "" || names[a.Name] || keys[thumbprint] {
-			faults = append(faults, fmt.Errorf("admin %q: name or key is missing or stands twice", a.Name))
+		if a.Name == "" || len(a.Name) > maxGenesisName || names[a.Name] || keys[thumbprint] {
+			faults = append(faults, fmt.Errorf("admin %q: name or key is missing, too long or stands twice", a.Name))
 		}
 		names[a.Name], keys[thumbprint] = true, true
 	}

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
@@ -8,8 +9,10 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // JWK is a public key in the form of RFC 7517 with the required members only,
@@ -30,7 +33,9 @@ func NewJWK(pub crypto.PublicKey) (JWK, error) {
 		if len(k) != ed25519.PublicKeySize {
 			return JWK{}, errors.New("ed25519 public key has a wrong length")
 		}
-		return JWK{Crv: "Ed25519", Kty: "OKP", X: Bytes(k)}, nil
+		j := JWK{Crv: "Ed25519", Kty: "OKP", X: Bytes(k)}
+		_, err := j.PublicKey()
+		return j, err
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() {
 			return JWK{}, errors.New("only P-256 is known of the EC keys")
@@ -49,6 +54,9 @@ func NewJWK(pub crypto.PublicKey) (JWK, error) {
 func (j JWK) PublicKey() (crypto.PublicKey, error) {
 	switch {
 	case j.Kty == "OKP" && j.Crv == "Ed25519" && len(j.X) == 32 && len(j.Y) == 0:
+		if isSmallOrder(j.X) {
+			return nil, errors.New("the Ed25519 key is of small order: anybody could sign for it")
+		}
 		return ed25519.PublicKey(j.X), nil
 	case j.Kty == "EC" && j.Crv == "P-256" && len(j.X) == 32 && len(j.Y) == 32:
 		point := append(append([]byte{4}, j.X...), j.Y...)
@@ -58,6 +66,26 @@ func (j JWK) PublicKey() (crypto.PublicKey, error) {
 		return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	}
 	return nil, fmt.Errorf("unknown key: kty %q, crv %q, %d and %d bytes", j.Kty, j.Crv, len(j.X), len(j.Y))
+}
+
+// smallOrder are the y coordinates, little-endian, of the points of order 1,
+// 2, 4 and 8 on edwards25519, and the encodings that are not reduced (p and
+// p+1). Under such a public key one signature verifies for many messages.
+var smallOrder = [...]string{
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+}
+
+// isSmallOrder looks at y alone: the sign bit of x stands above it.
+func isSmallOrder(key []byte) bool {
+	y := bytes.Clone(key)
+	y[31] &= 0x7f
+	return slices.Contains(smallOrder[:], hex.EncodeToString(y))
 }
 
 // Ed25519 returns the key if it is an Ed25519 key.

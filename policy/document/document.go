@@ -8,8 +8,6 @@
 package document
 
 import (
-	"math/big"
-
 	"github.com/countersign/countersign/internal/message"
 )
 
@@ -22,12 +20,12 @@ type Document struct {
 	Deployment string `yaml:"deployment"`
 	// Services are the identity keys of the services, by role; a role may
 	// have several while generations rotate. "signing" is one of them.
-	Services map[string][]message.JWK `yaml:"services"`
-	Users     []User                  `yaml:"users"`
-	Approvers []Approver              `yaml:"approvers"`
-	Grants    []Grant                 `yaml:"grants"`
-	Fraud     Fraud                   `yaml:"fraud"`
-	Approval  Approval                `yaml:"approval"`
+	Services  map[string][]message.JWK `yaml:"services"`
+	Users     []User                   `yaml:"users"`
+	Approvers []Approver               `yaml:"approvers"`
+	Grants    []Grant                  `yaml:"grants"`
+	Fraud     Fraud                    `yaml:"fraud"`
+	Approval  Approval                 `yaml:"approval"`
 }
 
 // User is a person or an application that may submit requests.
@@ -44,7 +42,8 @@ type User struct {
 }
 
 // Approver is a person who votes. User, if set, is the same person's user id,
-// so that a policy can forbid approving one's own request.
+// so that a policy can forbid approving one's own request. Two approvers with
+// one user are one person and count once; see Active.Person.
 type Approver struct {
 	ID   string        `yaml:"id"`
 	User string        `yaml:"user,omitempty"`
@@ -67,7 +66,8 @@ type Grant struct {
 
 // Fraud is the section of the fraud service.
 type Fraud struct {
-	// Deny lists CAIP-10 accounts that nothing may move to or be allowed to.
+	// Deny lists CAIP-10 accounts (of eip155 in lower case) that nothing may
+	// move to, be allowed to or be called at.
 	Deny []string `yaml:"deny"`
 	// Limits per wallet and asset. An asset without a limit is denied.
 	Limits []Limit `yaml:"limits"`
@@ -76,7 +76,9 @@ type Fraud struct {
 }
 
 // Limit bounds what one wallet may move, or allow, of one asset. Wallet is an
-// id or "any", which means each wallet by itself. Amounts are base units.
+// id or "any", which means each wallet by itself. Where both an id and "any"
+// are given for an asset, both hold: the lower one wins. Amounts are base
+// units.
 type Limit struct {
 	Wallet         string `yaml:"wallet"`
 	Asset          string `yaml:"asset"`
@@ -88,10 +90,11 @@ type Limit struct {
 type Approval struct {
 	// Above lists, per asset, the amount (base units, per transaction, fee
 	// included for the native asset) above which people must agree. An asset
-	// that is not listed always needs people.
+	// that is not listed always needs people, and so does an unknown call.
 	Above []Threshold `yaml:"above"`
 	// Approvers are the ids of those who may vote, Quorum how many different
-	// ones must agree. One rejection is final.
+	// persons must agree. One rejection is final. Without approvers (quorum 0)
+	// whatever needs people is rejected.
 	Approvers []string `yaml:"approvers"`
 	Quorum    int      `yaml:"quorum"`
 	// SelfApproval lets an approver vote on a request of the same person.
@@ -104,15 +107,4 @@ type Approval struct {
 type Threshold struct {
 	Asset  string `yaml:"asset"`
 	Amount Amount `yaml:"amount"`
-}
-
-// Amount is a whole number of base units, 0 to 2^256-1, written as a decimal
-// string.
-type Amount struct{ big.Int }
-
-// Active is a document that a quorum signed, with its exact bytes.
-type Active struct {
-	*Document
-	Ref    message.PolicyRef
-	Bundle message.PolicyBundle
 }

@@ -1,0 +1,255 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/proposer/api"
+	"github.com/countersign/countersign/trust/httpsig"
+)
+
+const (
+	requestsPath = "/v1/requests"
+	jsonType     = "application/json"
+	// attempts is how often the same bytes are sent while the service is out
+	// of reach; the id makes that safe.
+	attempts = 3
+	// pause lies between two attempts, and at least between two looks.
+	pause = time.Second
+	// look is how long one call of Watch waits: short enough to show a
+	// request that begins to wait for people.
+	look = 5 * time.Second
+)
+
+// NewStatement returns a statement with a new id that ends after lifetime.
+// Payload is anything that encodes to a JSON object.
+func (c *Client) NewStatement(kind message.Kind, wallet, account string, payload any, lifetime time.Duration) (message.Statement, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return message.Statement{}, fmt.Errorf("making a request id: %w", err)
+	}
+	raw, err := message.Encode(payload)
+	if err != nil {
+		return message.Statement{}, err
+	}
+	return message.Statement{
+		ID: id.String(), Audience: c.deployment, Kind: kind, Wallet: wallet, Account: account,
+		Payload: raw, Expires: message.At(c.now().Add(lifetime)),
+	}, nil
+}
+
+// Submit signs and sends a statement, and waits up to wait (at most 60 s) for
+// its end. The statement's id makes it safe to call again with the same
+// statement: it is one request. While the service is out of reach the same
+// bytes are sent again.
+func (c *Client) Submit(ctx context.Context, s message.Statement, wait time.Duration) (api.Request, error) {
+	body, err := message.Encode(s)
+	if err != nil {
+		return api.Request{}, err
+	}
+	if _, err := message.ParseStatement(body, c.deployment); err != nil {
+		return api.Request{}, fmt.Errorf("statement: %w", err)
+	}
+	r, err := c.SubmitBytes(ctx, body, wait)
+	if err != nil {
+		return r, fmt.Errorf("submitting request %s: %w", s.ID, err)
+	}
+	return r, nil
+}
+
+// SubmitBytes is Submit for the exact bytes of a statement.
+func (c *Client) SubmitBytes(ctx context.Context, body []byte, wait time.Duration) (api.Request, error) {
+	header, err := c.sign(body)
+	if err != nil {
+		return api.Request{}, err
+	}
+	what := call{method: http.MethodPost, path: requestsPath, body: body, header: header, wait: wait}
+	for attempt := 1; ; attempt++ {
+		var r api.Request
+		err := c.do(ctx, what, &r)
+		if err == nil {
+			return r, c.checkResult(r)
+		}
+		if attempt == attempts || !passing(err) {
+			return api.Request{}, err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return api.Request{}, err
+		}
+	}
+}
+
+func (c *Client) sign(body []byte) (map[string]string, error) {
+	if c.key == nil {
+		return nil, errors.New("this client has no key to sign statements with")
+	}
+	signed, err := httpsig.Sign(httpsig.Message{
+		Method: http.MethodPost, Authority: c.base.Host, Path: requestsPath, ContentType: jsonType, Body: body,
+	}, httpsig.StatementProfile, c.key, c.keyID, c.now())
+	if err != nil {
+		return nil, fmt.Errorf("signing the statement: %w", err)
+	}
+	return map[string]string{
+		"Content-Type": jsonType, "Content-Digest": signed.ContentDigest,
+		"Signature-Input": signed.SignatureInput, "Signature": signed.Signature,
+	}, nil
+}
+
+// passing says whether an error may go away by itself: no answer, or one that
+// says so.
+func passing(err error) bool {
+	var p *Problem
+	var stranger *tls.CertificateVerificationError
+	if errors.As(err, &stranger) {
+		return false
+	}
+	if !errors.As(err, &p) {
+		return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	}
+	return p.Status == http.StatusServiceUnavailable
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Get returns a request as it stands.
+func (c *Client) Get(ctx context.Context, id string) (api.Request, error) {
+	return c.Wait(ctx, id, 0)
+}
+
+// Wait returns a request when it has ended, or as it stands after wait (at
+// most 60 s).
+func (c *Client) Wait(ctx context.Context, id string, wait time.Duration) (api.Request, error) {
+	var r api.Request
+	if err := message.CheckRequestID(id); err != nil {
+		return r, err
+	}
+	if err := c.do(ctx, call{method: http.MethodGet, path: requestsPath + "/" + id, wait: wait}, &r); err != nil {
+		return r, err
+	}
+	return r, c.checkResult(r)
+}
+
+// Watch calls each with the request now and whenever it has changed, until it
+// has ended, and returns it then. An error of each ends the watch.
+func (c *Client) Watch(ctx context.Context, id string, each func(api.Request) error) (api.Request, error) {
+	var shown []byte
+	wait := time.Duration(0)
+	for {
+		began := c.now()
+		r, err := c.Wait(ctx, id, wait)
+		if err != nil {
+			return r, err
+		}
+		now, err := message.Encode(r)
+		if err != nil {
+			return r, err
+		}
+		if !bytes.Equal(now, shown) {
+			if err := each(r); err != nil {
+				return r, err
+			}
+		}
+		if r.Ended() {
+			return r, nil
+		}
+		if wait > 0 && c.now().Sub(began) < pause { // the service would not wait
+			if err := sleep(ctx, pause); err != nil {
+				return r, err
+			}
+		}
+		shown, wait = now, look
+	}
+}
+
+// Filter selects requests; a zero field selects all. Cursor is Next of the
+// page before.
+type Filter struct {
+	Status message.Status
+	Kind   message.Kind
+	Wallet string
+	Limit  int
+	Cursor string
+}
+
+// List returns one page of the user's requests, newest first.
+func (c *Client) List(ctx context.Context, f Filter) (api.Requests, error) {
+	query := pageQuery(f.Limit, f.Cursor)
+	for name, value := range map[string]string{"status": string(f.Status), "kind": string(f.Kind), "wallet": f.Wallet} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	var page api.Requests
+	if err := c.do(ctx, call{method: http.MethodGet, path: requestsPath, query: query}, &page); err != nil {
+		return page, err
+	}
+	for _, r := range page.Requests {
+		if err := c.checkResult(r); err != nil {
+			return page, err
+		}
+	}
+	return page, nil
+}
+
+func pageQuery(limit int, cursor string) url.Values {
+	query := url.Values{}
+	if limit > 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	if cursor != "" {
+		query.Set("cursor", cursor)
+	}
+	return query
+}
+
+// Wallets returns one page of the wallets that the user may see, by id.
+// Cursor is Next of the page before; limit 0 is the service's default.
+func (c *Client) Wallets(ctx context.Context, limit int, cursor string) (api.Wallets, error) {
+	var page api.Wallets
+	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/wallets", query: pageQuery(limit, cursor)}, &page)
+	return page, err
+}
+
+// Wallet returns one wallet.
+func (c *Client) Wallet(ctx context.Context, id string) (api.Wallet, error) {
+	var w api.Wallet
+	if _, err := message.ParseHash(id); err != nil {
+		return w, fmt.Errorf("wallet id: %w", err)
+	}
+	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/wallets/" + id}, &w)
+	return w, err
+}
+
+// Accounts returns one page of a wallet's accounts, by id.
+func (c *Client) Accounts(ctx context.Context, wallet string, limit int, cursor string) (api.Accounts, error) {
+	var page api.Accounts
+	if _, err := message.ParseHash(wallet); err != nil {
+		return page, fmt.Errorf("wallet id: %w", err)
+	}
+	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/wallets/" + wallet + "/accounts", query: pageQuery(limit, cursor)}, &page)
+	return page, err
+}
+
+// Ready returns nil if the proposer can do its work.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.do(ctx, call{method: http.MethodGet, path: "/readyz"}, nil)
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/internal/message"
+)
+
+// wait is how long one request may take before it counts as failed.
+const wait = 30 * time.Second
+
+// account is where a transfer comes from.
+type account struct {
+	wallet, id string
+	nonce      atomic.Uint64
+}
+
+// load sends simple transfers from many accounts in turn.
+type load struct {
+	client   *client.Client
+	accounts []*account
+	next     atomic.Uint64
+}
+
+// transfer is the payload of a plain transfer of one wei.
+type transfer struct {
+	Type     string `json:"type"`
+	ChainID  string `json:"chain_id"`
+	Nonce    string `json:"nonce"`
+	To       string `json:"to"`
+	Value    string `json:"value"`
+	Gas      string `json:"gas"`
+	Tip      string `json:"max_priority_fee_per_gas"`
+	MaxPrice string `json:"max_fee_per_gas"`
+}
+
+// sign asks for one signature and waits for it.
+func (l *load) sign(ctx context.Context) error {
+	a := l.accounts[l.next.Add(1)%uint64(len(l.accounts))]
+	payload := transfer{
+		Type: "eip1559", ChainID: "1", Nonce: fmt.Sprint(a.nonce.Add(1)),
+		To: "0x00000000000000000000000000000000000000aa", Value: "1", Gas: "21000",
+		Tip: "1000000", MaxPrice: "1000000000",
+	}
+	s, err := l.client.NewStatement(message.KindEthereumTransaction, a.wallet, a.id, payload, 10*time.Minute)
+	if err != nil {
+		return err
+	}
+	r, err := l.client.Submit(ctx, s, wait)
+	if err != nil {
+		return err
+	}
+	if r.Status != message.StatusSigned {
+		return fmt.Errorf("request %s is %s after %v: %+v", r.ID, r.Status, wait, r.Decisions)
+	}
+	return nil
+}
+
+// oneAtATime returns the time of each of count requests, POST to signature.
+func (l *load) oneAtATime(ctx context.Context, count int) ([]time.Duration, error) {
+	var out []time.Duration
+	for i := range count + count/10 {
+		start := time.Now()
+		if err := l.sign(ctx); err != nil {
+			return nil, err
+		}
+		if i >= count/10 { // the first tenth warms up
+			out = append(out, time.Since(start))
+		}
+	}
+	return out, nil
+}
+
+type saturation struct {
+	perSecond     float64
+	count, failed int
+}
+
+// saturate keeps p.clients requests under way and counts those that end in
+// the counted time. A failure is an error if nothing was signed at all.
+func (l *load) saturate(ctx context.Context, p plan) (saturation, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.warm+p.counted+wait)
+	defer cancel()
+	var (
+		wait           sync.WaitGroup
+		signed, failed atomic.Int64
+		last           atomic.Value
+		done           atomic.Bool
+	)
+	for range p.clients {
+		wait.Go(func() {
+			for !done.Load() && ctx.Err() == nil {
+				if err := l.sign(ctx); err != nil {
+					failed.Add(1)
+					last.Store(err)
+					continue
+				}
+				signed.Add(1)
+			}
+		})
+	}
+	time.Sleep(p.warm)
+	before, start := signed.Load(), time.Now()
+	time.Sleep(p.counted)
+	count, length := signed.Load()-before, time.Since(start)
+	done.Store(true)
+	wait.Wait()
+	if err, ok := last.Load().(error); ok && count == 0 {
+		return saturation{}, errors.Join(errors.New("nothing was signed"), err)
+	}
+	return saturation{float64(count) / length.Seconds(), int(signed.Load()), int(failed.Load())}, nil
+}

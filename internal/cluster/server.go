@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// accessRules is the whole of pg_hba.conf: TLS and SCRAM from loopback.
+const accessRules = `hostssl all all 127.0.0.1/32 scram-sha-256
+hostssl all all ::1/128 scram-sha-256
+`
+
+func writeConfiguration(dir string, a account, o Options, port int) error {
+	durable := map[bool]string{true: "on", false: "off"}[o.Durable]
+	settings := map[string]string{
+		"listen_addresses": "127.0.0.1", "port": strconv.Itoa(port), "unix_socket_directories": "",
+		"ssl": "on", "ssl_cert_file": filepath.Join(dir, "server.pem"), "ssl_key_file": filepath.Join(dir, "server.key"),
+		"ssl_min_protocol_version": "TLSv1.3", "password_encryption": "scram-sha-256",
+		"hba_file": filepath.Join(dir, "hba.conf"),
+		"fsync":    durable, "synchronous_commit": durable, "full_page_writes": durable,
+		"max_connections": "200", "shared_buffers": "64MB", "max_wal_size": "2GB",
+		"log_min_messages": "warning", "log_min_error_statement": "panic", "timezone": "UTC",
+	}
+	for k, v := range o.Settings {
+		settings[k] = v
+	}
+	keys := make([]string, 0, len(settings))
+	for k := range settings {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	var out strings.Builder
+	for _, k := range keys {
+		fmt.Fprintf(&out, "%s = '%s'\n", k, strings.ReplaceAll(settings[k], "'", "''"))
+	}
+	if err := a.write(filepath.Join(dir, "hba.conf"), []byte(accessRules)); err != nil {
+		return err
+	}
+	return a.write(filepath.Join(dir, "postgresql.conf"), []byte(out.String()))
+}
+
+// guard waits until its standard input closes, which the kernel does when the
+// process that started it is gone, however it went. It then ends the server,
+// if that still runs, and removes a temporary directory.
+const guard = `dir=$1 server=$2 mode=$3
+cat >/dev/null
+if [ "$(head -n 1 "$dir/data/postmaster.pid" 2>/dev/null)" = "$server" ]; then kill -INT "$server" 2>/dev/null; fi
+while kill -0 "$server" 2>/dev/null; do sleep 0.1; done
+if [ "$mode" = temporary ]; then cd / && rm -rf "$dir"; fi
+`
+
+// process is the running server with its guard.
+type process struct {
+	server *os.Process
+	exited chan struct{} // closed when the server has ended
+	leash  io.Closer     // closing it lets the guard finish
+	guard  chan struct{} // closed when the guard has ended
+}
+
+func runServer(dir, bin string, a account, o Options) (*process, error) {
+	log, err := os.OpenFile(filepath.Join(dir, "postgres.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	server := exec.Command(filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"),
+		"-c", "config_file="+filepath.Join(dir, "postgresql.conf"))
+	server.Stdout, server.Stderr = log, log
+	server.Dir, server.SysProcAttr, server.Env = dir, a.attributes(), a.environment()
+	if err := server.Start(); err != nil {
+		return nil, fmt.Errorf("starting server: %w", err)
+	}
+	p := &process{server: server.Process, exited: make(chan struct{}), guard: make(chan struct{})}
+	go func() { _ = server.Wait(); close(p.exited) }()
+	if err := p.leashTo(dir, a, o); err != nil {
+		p.kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *process) leashTo(dir string, a account, o Options) error {
+	mode := map[bool]string{true: "temporary", false: "kept"}[o.Temporary]
+	cmd := exec.Command("/bin/sh", "-c", guard, "guard", dir, strconv.Itoa(p.server.Pid), mode)
+	cmd.Dir, cmd.SysProcAttr = "/", a.attributes()
+	leash, err := cmd.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("starting guard: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting guard: %w", err)
+	}
+	p.leash = leash
+	go func() { _ = cmd.Wait(); close(p.guard) }()
+	return nil
+}
+
+// stop is a fast shutdown, and an immediate one after patience.
+func (p *process) stop(patience time.Duration) {
+	_ = p.server.Signal(syscall.SIGINT) // it may have ended already
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		_ = p.server.Signal(syscall.SIGQUIT)
+		<-p.exited
+	}
+	p.release()
+}
+
+// kill is an immediate shutdown without a checkpoint. SIGKILL would leave the
+// server's children and shared memory behind.
+func (p *process) kill() {
+	_ = p.server.Signal(syscall.SIGQUIT)
+	<-p.exited
+	p.release()
+}
+
+func (p *process) release() {
+	if p.leash == nil {
+		return
+	}
+	_ = p.leash.Close()
+	<-p.guard
+}

@@ -1,0 +1,129 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/internal/config"
+)
+
+const signing = `
+genesis: genesis.json
+branches:
+  - build: build.json
+    deploy: /etc/countersign/deploy.json
+database:
+  addresses: ["10.0.0.1:5432", "10.0.0.2:5432"]
+  name: countersign
+  ca: ca.pem
+  server_name: db.example
+health: 127.0.0.1:9000
+`
+
+const listen = `
+listen:
+  address: 0.0.0.0:8443
+  certificate: tls.pem
+  key: tls.key
+`
+
+const authorities = "authorities: [approvals.example]\n"
+
+func load(t *testing.T, text string, cfg config.Config) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "service.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir, config.Load(path, cfg)
+}
+
+func TestLoadResolvesPathsFromTheFilesFolder(t *testing.T) {
+	var cfg config.Signing
+	dir, err := load(t, signing, &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "genesis.json"); cfg.Genesis != want {
+		t.Errorf("genesis is %s, want %s", cfg.Genesis, want)
+	}
+	if want := "/etc/countersign/deploy.json"; cfg.Branches[0].Deploy != want {
+		t.Errorf("absolute path became %s", cfg.Branches[0].Deploy)
+	}
+	if cfg.Development {
+		t.Error("development is on though nobody said so")
+	}
+}
+
+func TestLoadEveryService(t *testing.T) {
+	tests := map[string]struct {
+		text string
+		cfg  config.Config
+	}{
+		"role":     {signing, &config.Role{}},
+		"approval": {signing + listen + authorities, &config.Approval{}},
+		"proposer": {signing + listen + "client_ca: users.pem\n", &config.Proposer{}},
+		"operator": {strings.Replace(signing, "health: 127.0.0.1:9000", "", 1), &config.Operator{}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := load(t, tt.text, tt.cfg); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	replace := func(old, new string) string { return strings.Replace(signing+listen+authorities, old, new, 1) }
+	tests := map[string]struct {
+		text string
+		want string
+	}{
+		"fail/misspelled-key":       {replace("genesis:", "genisis:"), "genisis"},
+		"fail/misspelled-inner-key": {replace("server_name:", "servername:"), "servername"},
+		"fail/key-twice":            {signing + listen + "health: 127.0.0.1:1\n", "already defined"},
+		"fail/second-document":      {signing + listen + "---\nhealth: 127.0.0.1:1\n", "more than one"},
+		"fail/empty":                {"", "empty"},
+		"fail/only-comment":         {"# nothing\n", "empty"},
+		"fail/health-not-loopback":  {replace("127.0.0.1:9000", "0.0.0.0:9000"), "loopback"},
+		"fail/health-by-name":       {replace("127.0.0.1:9000", "localhost:9000"), "loopback"},
+		"fail/no-server-name":       {replace("server_name: db.example", ""), "database.server_name"},
+		"fail/no-branches":          {replace("  - build: build.json\n    deploy: /etc/countersign/deploy.json\n", ""), "branches"},
+		"fail/half-a-pair":          {replace("build: build.json\n    ", ""), "branches[0].build"},
+		"fail/no-authorities":      {signing + listen, "authorities"},
+		"fail/no-port":              {replace("0.0.0.0:8443", "0.0.0.0"), "listen.address"},
+		"fail/log-level":            {signing + listen + "log: {level: loud}\n", "log.level"},
+		"fail/log-format":           {signing + listen + "log: {format: xml}\n", "log.format"},
+		"fail/password-given":       {replace("name: countersign", "name: countersign\n  password: hunter2"), "password"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, tt.text, &config.Approval{})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error that names %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestLoadReportsEveryFaultAtOnce(t *testing.T) {
+	_, err := load(t, "development: true\n", &config.Proposer{})
+	if err == nil {
+		t.Fatal("an empty configuration was accepted")
+	}
+	for _, want := range []string{"genesis", "branches", "database.addresses", "database.name", "health", "listen.address", "client_ca"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("fault of %s is not reported in %v", want, err)
+		}
+	}
+}
+
+func TestLoadRefusesTooLarge(t *testing.T) {
+	if _, err := load(t, signing+strings.Repeat("#", 1<<20), &config.Signing{}); err == nil {
+		t.Error("a file of more than a megabyte was accepted")
+	}
+}

@@ -1,0 +1,100 @@
+package config
+
+// Operator is the configuration of the command line where it stores policy
+// documents and prepares the database: it serves nothing.
+type Operator struct {
+	Service `yaml:",inline"`
+}
+
+// Validate reports every fault at once.
+func (o *Operator) Validate() error {
+	var f faults
+	o.checkOffline(&f)
+	if o.Health != "" {
+		f.add("health: the operator's commands serve nothing")
+	}
+	return f.join()
+}
+
+// Role is the configuration of a policy service without an outer face:
+// authorization and fraud.
+type Role struct {
+	Service `yaml:",inline"`
+}
+
+// Approval is the configuration of the approval service.
+type Approval struct {
+	Service `yaml:",inline"`
+	// Listen is where approvers' programs reach the service.
+	Listen Listener `yaml:"listen"`
+	// Authorities are the hosts ("name" or "name:port") under which approvers'
+	// programs know the service: a signed call for another one is refused.
+	Authorities []string `yaml:"authorities"`
+}
+
+// Validate reports every fault at once.
+func (a *Approval) Validate() error {
+	var f faults
+	a.check(&f)
+	a.Listen.check(&f, "listen")
+	if len(a.Authorities) == 0 {
+		f.add("authorities is missing: name the hosts that approvers call")
+	}
+	return f.join()
+}
+
+func (a *Approval) resolve(dir string) {
+	a.Service.resolve(dir)
+	a.Listen.resolve(dir)
+}
+
+// Signing is the configuration of the signing service.
+type Signing struct {
+	Service `yaml:",inline"`
+}
+
+// Proposer is the configuration of the proposer.
+type Proposer struct {
+	Service `yaml:",inline"`
+	// Listen is where users and applications reach the API.
+	Listen Listener `yaml:"listen"`
+	// Tokens says which access tokens let a user in; leave it out to let in by
+	// client certificate alone.
+	Tokens *Tokens `yaml:"tokens"`
+	// ClientCA is the path of the PEM certificates that client certificates
+	// must chain to; leave it out to let in by token alone.
+	ClientCA string `yaml:"client_ca"`
+}
+
+// Tokens says which JWTs (RFC 7519) are accepted.
+type Tokens struct {
+	// JWKS is the path of the issuer's public keys (RFC 7517).
+	JWKS     string `yaml:"jwks"`
+	Issuer   string `yaml:"issuer"`
+	Audience string `yaml:"audience"`
+}
+
+// Validate reports every fault at once.
+func (p *Proposer) Validate() error {
+	var f faults
+	p.check(&f)
+	p.Listen.check(&f, "listen")
+	if p.Tokens == nil && p.ClientCA == "" {
+		f.add("neither tokens nor client_ca is given: nobody could come in")
+	}
+	if p.Tokens != nil {
+		f.need("tokens.jwks", p.Tokens.JWKS)
+		f.need("tokens.issuer", p.Tokens.Issuer)
+		f.need("tokens.audience", p.Tokens.Audience)
+	}
+	return f.join()
+}
+
+func (p *Proposer) resolve(dir string) {
+	p.Service.resolve(dir)
+	p.Listen.resolve(dir)
+	absolute(dir, &p.ClientCA)
+	if p.Tokens != nil {
+		absolute(dir, &p.Tokens.JWKS)
+	}
+}

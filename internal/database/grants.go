@@ -1,0 +1,174 @@
+package database
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lib/pq"
+
+	"github.com/countersign/countersign/secrets"
+)
+
+// grant is one thing that a service may do: a privilege on columns of a table,
+// and which rows it holds for. This table is the whole of what services may
+// do; docs/SPEC.md lists the same.
+type grant struct {
+	privilege string // SELECT, INSERT, UPDATE or DELETE
+	table     string
+	columns   string // of SELECT, INSERT, UPDATE; empty: all
+	rows      string // SQL condition; empty: all
+}
+
+// Columns that a writer sets; the others have defaults that it cannot touch:
+// identities, times, states.
+const (
+	requestColumns = "id, body, hash, fingerprint, owner, kind, wallet, expires_at"
+	taskColumns    = "consumer, request_id"
+	taskState      = "state, available_at, attempts, seen_reply, note"
+	replyColumns   = "request_id, sender, body, attachment, epochs, decisive"
+	intentColumns  = "request_id, instance, body"
+	resultColumns  = "request_id, status, body"
+	noticeColumns  = "topic, key, sender, body, expires_at"
+	walletColumns  = "id, owner, descriptor, ciphertext"
+	walletPublic   = "id, owner, descriptor, created_at"
+	accountColumns = "id, wallet_id, owner, descriptor, ciphertext"
+	accountPublic  = "id, wallet_id, owner, descriptor, created_at"
+	recordColumns  = "role, seq, body, mac"
+	auditColumns   = "kind, request_id, body"
+)
+
+// grants returns all that a service may do.
+func grants(service string) []grant {
+	switch service {
+	case secrets.ServiceProposer:
+		return proposerGrants()
+	case secrets.ServiceOperator:
+		return []grant{
+			{"SELECT", "notice", "", "topic = 'policy'"},
+			{"INSERT", "notice", noticeColumns, "topic = 'policy' AND sender = " + own(service)},
+		}
+	case secrets.ServiceSigning:
+		return signingGrants()
+	}
+	return roleGrants(service)
+}
+
+// own is the service's name as an SQL string. It is written into the policies
+// as a constant, so that the planner can use it with an index.
+func own(service string) string { return pq.QuoteLiteral(service) }
+
+func proposerGrants() []grant {
+	return []grant{
+		{"SELECT", "request", "", ""},
+		{"INSERT", "request", requestColumns, ""},
+		{"SELECT", "task", "", ""},
+		{"INSERT", "task", taskColumns, ""},
+		{"SELECT", "reply", "", ""},
+		{"SELECT", "result", "", ""},
+		{"SELECT", "notice", "", "topic = 'policy'"},
+		{"SELECT", "wallet", walletPublic, ""},
+		{"SELECT", "account", accountPublic, ""},
+	}
+}
+
+// signingGrants let the signing service see every task, to tell who is still
+// at work, but change its own only.
+func signingGrants() []grant {
+	mine := "consumer = " + own(secrets.ServiceSigning)
+	return []grant{
+		{"SELECT", "request", "", ""},
+		{"SELECT", "task", "", ""},
+		{"INSERT", "task", taskColumns, ""},
+		{"UPDATE", "task", taskState, mine},
+		{"DELETE", "task", "", mine},
+		{"SELECT", "reply", "", ""},
+		{"SELECT", "intent", "", ""},
+		{"INSERT", "intent", intentColumns, ""},
+		{"SELECT", "result", "", ""},
+		{"INSERT", "result", resultColumns, ""},
+		{"SELECT", "notice", "", ""},
+		{"INSERT", "notice", noticeColumns, "topic = 'hello' AND sender = " + own(secrets.ServiceSigning)},
+		{"DELETE", "notice", "", "expires_at < now()"},
+		{"SELECT", "wallet", "", ""},
+		{"INSERT", "wallet", walletColumns, ""},
+		{"SELECT", "account", "", ""},
+		{"INSERT", "account", accountColumns, ""},
+		{"SELECT", "audit_entry", "", ""},
+		{"INSERT", "audit_entry", auditColumns, ""},
+	}
+}
+
+// roleGrants are those of a policy role. It does not see others' replies: it
+// decides for itself.
+func roleGrants(role string) []grant {
+	mine, sent := "consumer = "+own(role), "sender = "+own(role)
+	return []grant{
+		{"SELECT", "request", "", ""},
+		{"SELECT", "task", "", mine},
+		{"UPDATE", "task", taskState, mine},
+		{"DELETE", "task", "", mine},
+		{"INSERT", "reply", replyColumns, sent},
+		{"SELECT", "result", "", ""},
+		{"SELECT", "notice", "", "topic IN ('hello', 'policy') OR " + sent},
+		{"INSERT", "notice", noticeColumns, "topic = 'announcement' AND " + sent},
+		{"SELECT", "wallet", walletPublic, ""},
+		{"SELECT", "account", accountPublic, ""},
+		{"SELECT", "record", "", "role = " + own(role)},
+		{"INSERT", "record", recordColumns, "role = " + own(role)},
+	}
+}
+
+// tables are all tables, for taking rights away before giving them.
+var tables = []string{
+	"request", "task", "reply", "intent", "result", "notice", "wallet", "account", "record", "audit_entry",
+}
+
+// statements returns the SQL that gives a service exactly its grants: all
+// rights are taken from its login role first.
+func statements(service string) []string {
+	role := pq.QuoteIdentifier(Role(service))
+	out := []string{
+		"REVOKE ALL ON ALL TABLES IN SCHEMA " + Schema + " FROM " + role,
+		"REVOKE ALL ON ALL SEQUENCES IN SCHEMA " + Schema + " FROM " + role,
+		"REVOKE ALL ON SCHEMA " + Schema + " FROM " + role,
+		"GRANT USAGE ON SCHEMA " + Schema + " TO " + role,
+	}
+	for _, table := range tables {
+		for _, privilege := range []string{"SELECT", "INSERT", "UPDATE", "DELETE"} {
+			out = append(out, fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s.%s",
+				policyName(service, privilege), Schema, table))
+		}
+	}
+	for _, g := range grants(service) {
+		out = append(out, g.statements(service, role)...)
+	}
+	return slices.Clip(out)
+}
+
+func (g grant) statements(service, role string) []string {
+	columns := ""
+	if g.columns != "" {
+		columns = " (" + g.columns + ")"
+	}
+	rows := g.rows
+	if rows == "" {
+		rows = "true"
+	}
+	condition := "USING (" + rows + ")"
+	switch g.privilege {
+	case "INSERT":
+		condition = "WITH CHECK (" + rows + ")"
+	case "UPDATE":
+		condition += " WITH CHECK (" + rows + ")"
+	}
+	return []string{
+		fmt.Sprintf("GRANT %s%s ON %s.%s TO %s", g.privilege, columns, Schema, g.table, role),
+		fmt.Sprintf("CREATE POLICY %s ON %s.%s FOR %s TO %s %s",
+			policyName(service, g.privilege), Schema, g.table, g.privilege, role, condition),
+	}
+}
+
+func policyName(service, privilege string) string {
+	return pq.QuoteIdentifier(service + "_" + strings.ToLower(privilege))
+}

@@ -1,0 +1,86 @@
+package dev
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// layout names every file of a development deployment. Secrets have mode 0600;
+// the folder itself lets others pass (0711), because PostgreSQL runs under
+// another uid when the launcher is root.
+type layout struct{ dir string }
+
+func (l layout) path(parts ...string) string {
+	return filepath.Join(append([]string{l.dir}, parts...)...)
+}
+
+func (l layout) genesis() string              { return l.path("genesis.json") }
+func (l layout) profile() string              { return l.path("dev.json") }
+func (l layout) complete() string             { return l.path("complete") }
+func (l layout) postgres() string             { return l.path("postgres") }
+func (l layout) policy() string               { return l.path("policy.yaml") }
+func (l layout) key(name string) string       { return l.path("keys", name+".pem") }
+func (l layout) tls(name string) string       { return l.path("tls", name) }
+func (l layout) config(service string) string { return l.path("config", service+".yaml") }
+func (l layout) log(service string) string    { return l.path("logs", service+".log") }
+func (l layout) pid(service string) string    { return l.path("run", service+".pid") }
+func (l layout) secret(half string) string    { return l.path("secrets", half+".json") }
+func (l layout) branch(service, half string) string {
+	return l.path("secrets", service+"."+half+".json")
+}
+
+// prepare makes the folders.
+func (l layout) prepare() error {
+	if err := os.MkdirAll(l.dir, 0o711); err != nil {
+		return fmt.Errorf("making the folder of the deployment: %w", err)
+	}
+	if os.Geteuid() == 0 {
+		// MkdirAll leaves a folder that exists as it is, often with mode 0700.
+		if err := os.Chmod(l.dir, 0o711); err != nil {
+			return fmt.Errorf("making the folder of the deployment: %w", err)
+		}
+	}
+	for _, sub := range []string{"keys", "tls", "config", "logs", "run", "secrets"} {
+		if err := os.MkdirAll(l.path(sub), 0o700); err != nil {
+			return fmt.Errorf("making the folder of the deployment: %w", err)
+		}
+	}
+	return nil
+}
+
+// lock keeps a second launcher out of the folder; the lock ends with the
+// process at the latest.
+func (l layout) lock() (release func(), err error) {
+	f, err := os.OpenFile(l.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking %s: %w", l.dir, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("another countersign dev runs in %s", l.dir)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// state says whether the folder holds a deployment already.
+func (l layout) state() (made bool, err error) {
+	if _, err := os.Stat(l.complete()); err == nil {
+		return true, nil
+	}
+	if _, err := os.Stat(l.genesis()); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return false, fmt.Errorf("%s holds a deployment that was not finished: remove the folder and start again", l.dir)
+}
+
+// writeFile writes a file with mode 0600, replacing an older one at once.
+func writeFile(path string, b []byte) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}

@@ -1,0 +1,145 @@
+// Package api is the JSON of the approval service's HTTP API: what approvers'
+// programs read and send. The approval service writes it, the Go client reads
+// it.
+//
+//	GET  /v1/approvals             List; signed
+//	GET  /v1/approvals/{id}        Approval; signed
+//	POST /v1/approvals/{id}/votes  body: the vote as compact JWS (application/jose); Recorded
+//
+// A signed request carries an HTTP message signature (RFC 9421) by an
+// approver's key under httpsig.ReadProfile. Errors are RFC 9457 problems.
+//
+// Nothing in it is evidence. Before an approver signs a vote, the approver's
+// own program decodes the envelope and computes digests and effects itself.
+package api
+
+import "github.com/countersign/countersign/internal/message"
+
+// VoteMediaType is the media type of a vote (RFC 7515 section 9.2.1).
+const VoteMediaType = "application/jose"
+
+// Path is where the API begins.
+const Path = "/v1/approvals"
+
+// List is all requests that wait for people, oldest first.
+type List struct {
+	Approvals []Summary `json:"approvals"`
+	// More says that there are more than are listed.
+	More bool `json:"more"`
+}
+
+// Summary is one request that waits for people. Wallet and Account are the
+// ids that the statement names.
+type Summary struct {
+	ID        string       `json:"id"`
+	Kind      message.Kind `json:"kind"`
+	Wallet    string       `json:"wallet"`
+	Account   string       `json:"account"`
+	Submitted message.Time `json:"submitted"`
+	Expires   message.Time `json:"expires"`
+	Approvals int          `json:"approvals"`
+	Quorum    int          `json:"quorum"`
+}
+
+// Approval is one request with everything that a vote on it must name.
+// Envelope and Descriptor are exact bytes: a program that shows the request
+// computes EnvelopeHash, Digests and Effects from them itself.
+type Approval struct {
+	ID string `json:"id"`
+	// You is the id of the approver whose key has signed the call: a vote
+	// names it.
+	You          string           `json:"you"`
+	Deployment   message.Hash     `json:"deployment"`
+	Envelope     message.Bytes    `json:"envelope"`
+	EnvelopeHash message.Hash     `json:"envelope_hash"`
+	Descriptor   message.Bytes    `json:"descriptor"`
+	Kind         message.Kind     `json:"kind"`
+	Wallet       string           `json:"wallet"`
+	Account      string           `json:"account"`
+	User         string           `json:"user"`
+	Digests      []message.Digest `json:"digests"`
+	Effects      Effects          `json:"effects"`
+	// Needed says why people must agree; empty if they need not.
+	Needed    []message.Reason  `json:"needed"`
+	Policy    message.PolicyRef `json:"policy"`
+	Submitted message.Time      `json:"submitted"`
+	Expires   message.Time      `json:"expires"`
+	Votes     []Vote            `json:"votes"`
+	Approvals int               `json:"approvals"`
+	Quorum    int               `json:"quorum"`
+	Rejected  bool              `json:"rejected"`
+	// Open says that a vote may still change something.
+	Open bool `json:"open"`
+}
+
+// Vote is a vote that was recorded. Counts says whether it counts under the
+// active policy.
+type Vote struct {
+	Approver string           `json:"approver"`
+	Decision message.Decision `json:"decision"`
+	Expires  message.Time     `json:"expires"`
+	Counts   bool             `json:"counts"`
+}
+
+// Effects is transaction.Effects with amounts in base units as decimal
+// strings.
+type Effects struct {
+	Moves      []Move        `json:"moves"`
+	Allowances []Allowance   `json:"allowances"`
+	Unknown    []UnknownCall `json:"unknown"`
+	Fee        string        `json:"fee,omitempty"`
+	FeeAsset   string        `json:"fee_asset,omitempty"`
+	// Message is present for a message to be signed; it may be empty then.
+	Message *message.Bytes `json:"message,omitempty"`
+}
+
+// Move is value that leaves or reaches an account.
+type Move struct {
+	Asset  string `json:"asset"`
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Amount string `json:"amount"`
+}
+
+// Allowance is the right, given to the spender, to move an asset later.
+type Allowance struct {
+	Asset   string `json:"asset"`
+	Owner   string `json:"owner"`
+	Spender string `json:"spender"`
+	Amount  string `json:"amount"`
+}
+
+// UnknownCall is a call whose effects are not understood.
+type UnknownCall struct {
+	To       string        `json:"to"`
+	Selector message.Bytes `json:"selector"`
+	Value    string        `json:"value"`
+	Size     int           `json:"size"`
+}
+
+// Recorded is the answer to a vote that is on record now.
+type Recorded struct {
+	ID       string           `json:"id"`
+	Approver string           `json:"approver"`
+	Decision message.Decision `json:"decision"`
+	// Approvals of Quorum persons have agreed.
+	Approvals int  `json:"approvals"`
+	Quorum    int  `json:"quorum"`
+	Rejected  bool `json:"rejected"`
+}
+
+// Problem is an error answer (RFC 9457). Code is stable and documented in
+// docs/errors.md; Type is ProblemType plus Code; Detail is for people.
+type Problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// ProblemType is the prefix of every problem's type.
+const ProblemType = "urn:countersign:problem:"
+
+// ProblemMediaType is the media type of a Problem (RFC 9457 section 3).
+const ProblemMediaType = "application/problem+json"

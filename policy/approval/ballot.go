@@ -1,0 +1,139 @@
+package approval
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
+// record is what one vote adds to the role's chain. It is written only after
+// the vote was verified under the policy that was active then.
+//
+//	{"version":1,"envelope":"<hash>","vote":"<compact JWS>","expires":"<the statement's, RFC 3339>"}
+type record struct {
+	Version  int          `json:"version"`
+	Envelope message.Hash `json:"envelope"`
+	Vote     string       `json:"vote"`
+	Expires  message.Time `json:"expires"`
+}
+
+// cast is a vote on record.
+type cast struct {
+	compact string
+	vote    message.Vote
+	ends    time.Time // the statement's end
+}
+
+func encodeRecord(envelope message.Hash, compact string, expires message.Time) ([]byte, error) {
+	return message.Encode(record{Version: message.Version, Envelope: envelope, Vote: compact, Expires: expires})
+}
+
+func decodeRecord(body []byte) (cast, error) {
+	var r record
+	if err := message.Decode(body, &r); err != nil {
+		return cast{}, err
+	}
+	c := cast{compact: r.Vote, ends: r.Expires.Time}
+	// The vote was verified before it was recorded, and the record is the
+	// role's own by its MAC; whether it counts is verified again each time.
+	if err := message.Peek([]byte(r.Vote), &c.vote); err != nil {
+		return cast{}, err
+	}
+	if r.Version != message.Version || r.Envelope.IsZero() || c.vote.Envelope != r.Envelope || r.Expires.IsZero() {
+		return cast{}, errors.New("version, envelope or expiry is wrong")
+	}
+	return c, nil
+}
+
+// keepVotes is how long votes are kept in memory after their request's end: a
+// clock that jumps to and fro by less loses nothing.
+const keepVotes = 24 * time.Hour
+
+// sweepEvery is after how many votes those of ended requests are forgotten.
+const sweepEvery = 1024
+
+// ballots are the votes on record by envelope.
+type ballots struct {
+	now func() time.Time
+
+	mu   sync.RWMutex
+	by   map[message.Hash]ballot
+	adds int
+}
+
+// ballot is the votes on one request, in the order of the chain. It is never
+// changed in place.
+type ballot []cast
+
+func newBallots(now func() time.Time) *ballots {
+	return &ballots{now: now, by: map[message.Hash]ballot{}}
+}
+
+func (b *ballots) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.by = map[message.Hash]ballot{}
+}
+
+func (b *ballots) of(envelope message.Hash) ballot {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.by[envelope]
+}
+
+// add takes a vote over; the same one twice is one.
+func (b *ballots) add(c cast) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := b.by[c.vote.Envelope]
+	if old.has(c.compact) {
+		return
+	}
+	b.by[c.vote.Envelope] = append(slices.Clone(old), c)
+	if b.adds++; b.adds%sweepEvery == 0 {
+		b.sweep(b.now().Add(-keepVotes))
+	}
+}
+
+func (b *ballots) sweep(before time.Time) {
+	for envelope, votes := range b.by {
+		if votes[0].ends.Before(before) {
+			delete(b.by, envelope)
+		}
+	}
+}
+
+func (b ballot) has(compact string) bool {
+	return slices.ContainsFunc(b, func(c cast) bool { return c.compact == compact })
+}
+
+// approvals returns the compact votes for the request, newest first, so that
+// of one person's votes the one that ends last is looked at first.
+func (b ballot) approvals() []string {
+	var out []string
+	for _, c := range slices.Backward(b) {
+		if c.vote.Decision == message.Approve {
+			out = append(out, c.compact)
+		}
+	}
+	return out
+}
+
+// rejections returns a reason for each approver who has voted against the
+// request. Such a vote was verified when it came in and is final: neither its
+// end nor a newer policy takes it back.
+func (b ballot) rejections() []message.Reason {
+	var out []message.Reason
+	for _, c := range b {
+		if c.vote.Decision != message.Approve {
+			out = append(out, message.Reason{
+				Code: CodeRejected, Detail: fmt.Sprintf("approver %s has rejected it", c.vote.Approver),
+			})
+		}
+	}
+	return out
+}

@@ -1,0 +1,109 @@
+package policy
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/countersign/countersign/queue"
+)
+
+// How requests are taken from the queue.
+const (
+	// batch is the most requests of one transaction: large enough that a
+	// commit's cost vanishes, small enough that the first need not wait long
+	// for the last.
+	batch = 64
+	// workers lets one batch be decided while another is being committed.
+	workers = 2
+	// poll is how often to look without being woken.
+	poll = time.Second
+	// maxAttempts is how often a failing request is tried before it is put
+	// aside. Denying is no failure.
+	maxAttempts = 5
+	// waitRecheck is how often a waiting request is decided again without
+	// being woken: after a new policy it may need no people any more.
+	waitRecheck = 30 * time.Second
+	// retrySoon is the delay while something is missing that is on its way,
+	// such as a hello; retryLater while something is broken.
+	retrySoon  = 200 * time.Millisecond
+	retryLater = 2 * time.Second
+)
+
+func (s *Service) consume(ctx context.Context) error {
+	return s.cfg.Queue.Consume(ctx, queue.Consumer{
+		Name: s.cfg.Role, Batch: batch, Workers: workers, Poll: poll, MaxAttempts: maxAttempts,
+		AfterCommit: func(tasks []queue.Task, _ []queue.Verdict) {
+			if len(tasks) > 0 {
+				s.memory.committed(tasks[0].Request)
+			}
+		},
+		AfterRollback: func(err error) {
+			s.cfg.Log.Error("batch was rolled back", "role", s.cfg.Role, "error", err)
+		},
+	}, s.handle)
+}
+
+// handle decides one batch inside its transaction.
+func (s *Service) handle(ctx context.Context, tx *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	if len(tasks) == 0 {
+		return nil, nil
+	}
+	base := Request{Policy: s.cfg.Policy.Active(), Now: s.cfg.Now()}
+	if base.Policy == nil {
+		return all(tasks, retry(retryLater, "no policy document is active")), nil
+	}
+	epochs := s.links.live(base.Now, base.Policy.Ref)
+	if len(epochs) == 0 {
+		s.links.nudge()
+		return all(tasks, retry(retrySoon, "no signing service has said hello under the active policy")), nil
+	}
+	items := make([]*item, len(tasks))
+	for i, task := range tasks {
+		items[i] = s.prepare(ctx, task, base)
+	}
+	switch err := s.memory.decide(ctx, tx, items); {
+	case errors.Is(err, errOldPolicy):
+		s.cfg.Log.Error("policy document is older than one decided under before", "role", s.cfg.Role)
+		s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy().Version)
+		return all(tasks, retry(retryLater, errOldPolicy.Error())), nil
+	case err != nil:
+		return nil, err
+	}
+	verdicts := make([]queue.Verdict, len(tasks))
+	for i, it := range items {
+		verdicts[i] = s.verdict(it, epochs)
+	}
+	return verdicts, nil
+}
+
+// verdict turns a decision into the queue's terms. What has been decided and
+// recorded but cannot be said now is said later.
+func (s *Service) verdict(it *item, epochs []*link) queue.Verdict {
+	switch {
+	case it.retry != "":
+		return retry(retryLater, it.retry)
+	case it.decision.Verdict == Wait:
+		return queue.Verdict{Disposition: queue.Park, Delay: waitRecheck, Note: cut(it.decision.Note, maxDetail)}
+	}
+	reply, err := s.reply(it, epochs)
+	if err != nil {
+		s.cfg.Log.Error("decision cannot be signed now", "request", it.task.Request, "error", err)
+		return retry(retrySoon, "the decision cannot be signed now")
+	}
+	s.cfg.Log.Debug("request decided", "role", s.cfg.Role, "request", it.task.Request, "decisive", reply.Decisive)
+	return queue.Verdict{Disposition: queue.Done, Reply: reply}
+}
+
+func retry(delay time.Duration, note string) queue.Verdict {
+	return queue.Verdict{Disposition: queue.Retry, Delay: delay, Note: note}
+}
+
+func all(tasks []queue.Task, v queue.Verdict) []queue.Verdict {
+	out := make([]queue.Verdict, len(tasks))
+	for i := range out {
+		out[i] = v
+	}
+	return out
+}

@@ -1,0 +1,153 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/queue"
+	"github.com/countersign/countersign/transaction"
+)
+
+// errPanic stands for a panic that was recovered.
+var errPanic = errors.New("panic")
+
+// item is one request on its way through a batch.
+type item struct {
+	task      queue.Task
+	request   Request
+	statement message.Hash // of the statement's bytes
+	// parsed says that the statement is one of this deployment, so that its
+	// meaning may change with what is stored, and a "no" must be kept.
+	parsed bool
+	// refused is the runtime's own rejection; its Verdict is 0 if there is
+	// none.
+	refused Decision
+	// retry says why the request cannot be decided now; empty if it can.
+	retry    string
+	decision Decision
+}
+
+// lasting reports whether a rejection must be remembered: not where the same
+// bytes will be refused at any later time by themselves.
+func (it *item) lasting() bool {
+	return it.parsed && it.request.Meaning.Statement.Expires.After(it.request.Now)
+}
+
+func (it *item) rejection(now time.Time) *rejection {
+	return &rejection{
+		Request: it.task.Request.String(), Envelope: it.request.EnvelopeHash, Statement: it.statement,
+		Reasons: it.decision.Reasons, Policy: it.request.Policy.Ref,
+		Expires: it.request.Meaning.Statement.Expires, Time: message.At(now),
+	}
+}
+
+func (it *item) refuse(code, detail string) {
+	it.refused = Decision{Verdict: Reject, Reasons: tidy(because(code, detail), true)}
+}
+
+// prepare reads one task: everything about it that needs neither the decider
+// nor the role's records.
+func (s *Service) prepare(ctx context.Context, task queue.Task, base Request) *item {
+	it := &item{task: task, request: base}
+	it.request.ID, it.request.Submitted = task.Request, task.Submitted
+	it.request.EnvelopeHash = message.Sum(task.Body)
+	if it.request.EnvelopeHash != task.Hash {
+		it.refuse(ReasonAltered, "the stored request was changed after it was written")
+		return it
+	}
+	env := &it.request.Envelope
+	if err := message.Decode(task.Body, env); err != nil {
+		it.refuse(ReasonEnvelope, "the stored request does not decode")
+		return it
+	}
+	if env.Version != message.Version || env.Deployment != s.cfg.Deployment {
+		it.refuse(ReasonEnvelope, "the stored request is of another version or deployment")
+		return it
+	}
+	it.statement = message.Sum(env.Statement)
+	s.interpret(ctx, it)
+	return it
+}
+
+// interpret computes the request's meaning and refuses what has none.
+func (s *Service) interpret(ctx context.Context, it *item) {
+	meaning, err := s.meaning(ctx, it.request.Envelope.Statement)
+	it.request.Meaning = meaning
+	it.parsed = meaning.Statement.ID == it.task.Request.String()
+	if err != nil {
+		reasons, ok := interpretationReason(err)
+		if !ok {
+			s.cfg.Log.Error("request cannot be read now", "request", it.task.Request, "error", err)
+			it.retry = "the service cannot read what it needs"
+			return
+		}
+		it.refused = Decision{Verdict: Reject, Reasons: tidy(reasons, true)}
+		return
+	}
+	switch {
+	case !it.parsed:
+		it.refuse(ReasonEnvelope, "the statement has another id than the request")
+	case !meaning.Statement.Expires.After(it.request.Now):
+		it.refuse(ReasonExpired, "the statement expired at "+meaning.Statement.Expires.UTC().Format(time.RFC3339))
+	case !s.holds(meaning.Releases):
+		it.refuse(ReasonGeneration, "the key is sealed under secrets that this service does not hold")
+	}
+}
+
+// meaning interprets a statement; a panic on a hostile payload is that
+// payload's fault.
+func (s *Service) meaning(ctx context.Context, statement []byte) (m transaction.Meaning, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Log.Error("interpreter panicked", "stack", string(debug.Stack()))
+			err = fmt.Errorf("interpreting: %w", errPanic)
+		}
+	}()
+	return s.interpreter.Interpret(ctx, statement)
+}
+
+// holds reports whether this service has a share of every key that a request
+// opens.
+func (s *Service) holds(releases []transaction.Release) bool {
+	for _, r := range releases {
+		if _, err := s.shareKey(r.Generation); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// ask asks the decider. Whatever goes wrong denies: no failure of a decider
+// is ever a step that was skipped.
+func ask(ctx context.Context, d Decider, r Request, log *slog.Logger) (out Decision) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("decider panicked", "request", r.ID, "stack", string(debug.Stack()))
+			out = failed()
+		}
+	}()
+	got, err := d.Decide(ctx, r)
+	if err != nil {
+		log.Error("decider failed", "request", r.ID, "error", err)
+		return failed()
+	}
+	switch got.Verdict {
+	case Approve, Wait:
+		got.Reasons = tidy(got.Reasons, false)
+	case Reject:
+		got.Reasons = tidy(got.Reasons, true)
+	default:
+		log.Error("decider gave no verdict", "request", r.ID)
+		return failed()
+	}
+	return got
+}
+
+func failed() Decision {
+	return Decision{Verdict: Reject, Reasons: because(ReasonDecider, "the decider failed")}
+}

@@ -1,0 +1,100 @@
+package document
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// MaxDocument is the most bytes that a policy document may have, so that its
+// bundle fits into one message.
+const MaxDocument = 128 << 10
+
+// maxDepth is far above what the document's own structure needs.
+const maxDepth = 16
+
+// ErrForm says that the YAML uses something that a policy document must not
+// use, because two readers could read it differently.
+var ErrForm = errors.New("not in the form of a policy document")
+
+// Parse reads a policy document strictly: one YAML document in UTF-8, no
+// unknown, misspelled or repeated keys, no anchors, aliases, merge keys,
+// explicit tags or empty values. It does not check what the document says: see
+// Validate.
+func Parse(raw []byte) (*Document, error) {
+	if len(raw) > MaxDocument {
+		return nil, fmt.Errorf("%w: %d bytes exceed %d", ErrForm, len(raw), MaxDocument)
+	}
+	if !utf8.Valid(raw) || bytes.HasPrefix(raw, []byte("\ufeff")) {
+		return nil, fmt.Errorf("%w: not UTF-8 without byte order mark", ErrForm)
+	}
+	if err := checkForm(raw); err != nil {
+		return nil, err
+	}
+	var d Document
+	decoder := yaml.NewDecoder(bytes.NewReader(raw))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&d); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrForm, err)
+	}
+	return &d, nil
+}
+
+// checkForm looks at the node tree, where aliases and tags are still visible.
+func checkForm(raw []byte) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(raw))
+	var root, second yaml.Node
+	if err := decoder.Decode(&root); err != nil {
+		return fmt.Errorf("%w: %w", ErrForm, err)
+	}
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: more than one YAML document", ErrForm)
+	}
+	if len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
+		return fmt.Errorf("%w: the document is not a mapping", ErrForm)
+	}
+	return checkNode(root.Content[0], 0)
+}
+
+func checkNode(n *yaml.Node, depth int) error {
+	fault := func(what string) error { return fmt.Errorf("%w: line %d: %s", ErrForm, n.Line, what) }
+	switch {
+	case depth > maxDepth:
+		return fault("nested too deeply")
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		return fault("anchors and aliases are not allowed")
+	case n.Style&yaml.TaggedStyle != 0:
+		return fault("explicit tags are not allowed")
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
+		return fault("empty value: leave the key out or write [] or \"\"")
+	case n.Kind == yaml.MappingNode:
+		if err := checkKeys(n); err != nil {
+			return err
+		}
+	}
+	for _, child := range n.Content {
+		if err := checkNode(child, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkKeys(n *yaml.Node) error {
+	seen := map[string]bool{}
+	for i := 0; i < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if key.Kind != yaml.ScalarNode || key.Tag != "!!str" {
+			return fmt.Errorf("%w: line %d: key is not a word", ErrForm, key.Line)
+		}
+		if seen[key.Value] {
+			return fmt.Errorf("%w: line %d: key %q stands twice", ErrForm, key.Line, key.Value)
+		}
+		seen[key.Value] = true
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package document_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+)
+
+func encode(t testing.TB, doc *document.Document) string {
+	t.Helper()
+	raw, err := yaml.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func TestParseReadsWhatYAMLWrites(t *testing.T) {
+	d := deploymenttest.New(t)
+	text := encode(t, d.Document())
+	got, err := document.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := encode(t, got); again != text {
+		t.Fatalf("another document came out:\n%s\n%s", text, again)
+	}
+	if err := got.Validate(d.Genesis); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAttackAmbiguousYAML: a document that two readers could read differently
+// is refused by every reader.
+func TestAttackAmbiguousYAML(t *testing.T) {
+	d := deploymenttest.New(t)
+	good := encode(t, d.Document())
+	replace := func(old, new string) string {
+		if !strings.Contains(good, old) {
+			t.Fatalf("the document has no %q", old)
+		}
+		return strings.Replace(good, old, new, 1)
+	}
+	for name, text := range map[string]string{
+		"fail/unknown-key":            good + "surprise: 1\n",
+		"fail/misspelled-key":         replace("approvers:", "aprovers:"),
+		"fail/key-in-other-case":      replace("grants:", "Grants:"),
+		"fail/unknown-nested-key":     replace("quorum: 1", "quorum: 1\n    quorom: 2"),
+		"fail/duplicate-key":          good + "version: 2\n",
+		"fail/duplicate-nested-key":   replace("quorum: 1", "quorum: 1\n    quorum: 0"),
+		"fail/duplicate-service":      replace("services:", "services:\n    fraud: []"),
+		"fail/alias":                  replace("quorum: 1", "quorum: &q 1\n    always: [*q]"),
+		"fail/anchor-alone":           replace("quorum: 1", "quorum: &q 1"),
+		"fail/merge-key":              replace("quorum: 1", "<<: {quorum: 1}"),
+		"fail/explicit-tag":           replace("quorum: 1", "quorum: !!int 1"),
+		"fail/binary-tag":             replace("id: alice", "id: !!binary YWxpY2U="),
+		"fail/empty-value":            replace("quorum: 1", "quorum:"),
+		"fail/null-value":             replace("id: alice", "id: ~"),
+		"fail/two-documents":          good + "---\n" + good,
+		"fail/second-document-broken": good + "---\n{",
+		"fail/not-a-mapping":          "- 1\n",
+		"fail/empty":                  "",
+		"fail/not-utf8":               good + "# \xff\n",
+		"fail/byte-order-mark":        "\ufeff" + good,
+		"fail/number-as-key":          replace("services:", "services:\n    1: []"),
+		"fail/too-large":              good + "# " + strings.Repeat("x", document.MaxDocument),
+		"fail/deep":                   replace("quorum: 1", "quorum: "+strings.Repeat("[", 100)+strings.Repeat("]", 100)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := document.Parse([]byte(text)); !errors.Is(err, document.ErrForm) {
+				t.Fatalf("got %v, want ErrForm", err)
+			}
+		})
+	}
+}
+
+func TestAmount(t *testing.T) {
+	const most = "115792089237316195423570985008687907853269984665640564039457584007913129639935"
+	for _, s := range []string{"0", "1", "1000000000000000000", most} {
+		for _, text := range []string{s, `"` + s + `"`} {
+			var a document.Amount
+			if err := yaml.Unmarshal([]byte(text), &a); err != nil || a.String() != s {
+				t.Errorf("%s: got %s, %v", text, a.String(), err)
+			}
+		}
+	}
+	for _, s := range []string{
+		`""`, "-1", "+1", "01", "00", "1.0", "1e18", "1_000", "0x10", "0o7", `" 1"`, "1 ETH", "[]", "{}", "true",
+		"115792089237316195423570985008687907853269984665640564039457584007913129639936",
+		"1" + strings.Repeat("0", 200),
+	} {
+		var a document.Amount
+		if err := yaml.Unmarshal([]byte(s), &a); err == nil {
+			t.Errorf("%s was read as %s", s, a.String())
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	d := deploymenttest.New(t)
+	key := func() message.JWK { return deploymenttest.JWK(t, deploymenttest.Key(t)) }
+	person := func(id string) document.User { return document.User{ID: id, Keys: []message.JWK{key()}} }
+	type doc = *document.Document
+	for name, tt := range map[string]struct {
+		edit func(doc)
+		want string // empty: valid
+	}{
+		"ok/default":         {func(doc) {}, ""},
+		"ok/one-human":       {func(x doc) { x.Approvers[0].User = "alice" }, ""},
+		"ok/no-approvers":    {func(x doc) { x.Approval.Approvers, x.Approval.Quorum = nil, 0 }, ""},
+		"ok/user-is-voter":   {func(x doc) { x.Approvers[0].User, x.Approvers[0].Keys = "alice", x.Users[0].Keys }, ""},
+		"fail/version":       {func(x doc) { x.Version = 0 }, "version 0"},
+		"fail/deployment":    {func(x doc) { x.Deployment = message.Sum(nil).String() }, "deployment"},
+		"fail/no-service":    {func(x doc) { delete(x.Services, "signing") }, "signing has no identity key"},
+		"fail/extra-service": {func(x doc) { x.Services["audit"] = []message.JWK{key()} }, `"audit" is no service`},
+		"fail/service-key-twice": {
+			func(x doc) { x.Services["fraud"] = x.Services["approval"] }, "is also of",
+		},
+		"fail/service-key-is-admins": {
+			func(x doc) { x.Services["fraud"] = []message.JWK{d.Genesis.Admins[0].Key} }, "key of admin ada",
+		},
+		"fail/user-twice":      {func(x doc) { x.Users = append(x.Users, person("alice")) }, "stands twice"},
+		"fail/user-id":         {func(x doc) { x.Users[0].ID = "a b" }, "not usable"},
+		"fail/shared-user-key": {func(x doc) { x.Users = append(x.Users, document.User{ID: "carol", Keys: x.Users[0].Keys}) }, "is also of"},
+		"fail/token-half":      {func(x doc) { x.Users[0].Subject = "" }, "go together"},
+		"fail/shared-token": {func(x doc) {
+			u := person("carol")
+			u.Issuer, u.Subject = x.Users[0].Issuer, x.Users[0].Subject
+			x.Users = append(x.Users, u)
+		}, "also of another user"},
+		"fail/certificate":   {func(x doc) { x.Users[0].Certificates = []string{"AB"} }, "64 lower-case"},
+		"fail/certificate-2": {func(x doc) { h := message.Sum(nil).String(); x.Users[0].Certificates = []string{h, h} }, "stands twice"},
+		"fail/bad-key":       {func(x doc) { x.Users[0].Keys[0].X = x.Users[0].Keys[0].X[1:] }, "unknown key"},
+		"fail/approver-twice": {func(x doc) {
+			x.Approvers = append(x.Approvers, document.Approver{ID: "bob", Keys: []message.JWK{key()}})
+		}, "stands twice"},
+		"fail/approver-no-key": {func(x doc) { x.Approvers[0].Keys = nil }, "has no key"},
+		"fail/approver-user":   {func(x doc) { x.Approvers[0].User = "nobody" }, "no user"},
+		"fail/approver-key":    {func(x doc) { x.Approvers[0].Keys = x.Users[0].Keys }, "is also of"},
+		"fail/approver-p256":   {func(x doc) { x.Approvers[0].Keys = []message.JWK{{Crv: "P-256", Kty: "EC"}} }, "unknown key"},
+		"fail/shared-voter-key": {func(x doc) {
+			x.Approvers[0].User = "alice"
+			x.Approvers = append(x.Approvers, document.Approver{ID: "rob", User: "alice", Keys: x.Approvers[0].Keys})
+		}, "is also of"},
+		"fail/grant-user":       {func(x doc) { x.Grants[0].Users = []string{"nobody"} }, "no user"},
+		"fail/grant-kind":       {func(x doc) { x.Grants[0].Kinds = []message.Kind{"ethereum.transactoin"} }, "not known"},
+		"fail/grant-wallet":     {func(x doc) { x.Grants[0].Wallets = []string{"Own"} }, "neither"},
+		"fail/grant-empty":      {func(x doc) { x.Grants[0].Wallets = nil }, "must each name"},
+		"fail/deny-form":        {func(x doc) { x.Fraud.Deny = []string{"0x00"} }, "CAIP-10"},
+		"fail/deny-case":        {func(x doc) { x.Fraud.Deny = []string{"eip155:1:0xAB"} }, "lower case"},
+		"fail/limit-wallet":     {func(x doc) { x.Fraud.Limits[0].Wallet = "own" }, "neither"},
+		"fail/limit-asset":      {func(x doc) { x.Fraud.Limits[0].Asset = "ETH" }, "CAIP-19"},
+		"fail/limit-asset-case": {func(x doc) { x.Fraud.Limits[0].Asset = "eip155:1/erc20:0xAB" }, "lower case"},
+		"fail/limit-twice":      {func(x doc) { x.Fraud.Limits = append(x.Fraud.Limits, x.Fraud.Limits[0]) }, "stands twice"},
+		"fail/threshold-twice":  {func(x doc) { x.Approval.Above = append(x.Approval.Above, x.Approval.Above[0]) }, "stands twice"},
+		"fail/unknown-voter":    {func(x doc) { x.Approval.Approvers = []string{"eve"} }, "no approver"},
+		"fail/voter-twice":      {func(x doc) { x.Approval.Approvers = []string{"bob", "bob"} }, "stands twice"},
+		"fail/quorum-zero":      {func(x doc) { x.Approval.Quorum = 0 }, "quorum 0"},
+		"fail/quorum-too-high":  {func(x doc) { x.Approval.Quorum = 2 }, "quorum 2"},
+		"fail/quorum-of-one-human": {func(x doc) {
+			x.Approvers[0].User = "alice"
+			x.Approvers = append(x.Approvers, document.Approver{ID: "rob", User: "alice", Keys: []message.JWK{key()}})
+			x.Approval.Approvers, x.Approval.Quorum = []string{"bob", "rob"}, 2
+		}, "the 1 persons"},
+		"fail/always": {func(x doc) { x.Approval.Always = []message.Kind{"*"} }, "not known"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			document := d.Document()
+			tt.edit(document)
+			err := document.Validate(d.Genesis)
+			switch {
+			case tt.want == "" && err != nil:
+				t.Fatal(err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Fatalf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestValidateReportsEveryFault(t *testing.T) {
+	d := deploymenttest.New(t)
+	doc := d.Document()
+	doc.Version, doc.Approval.Quorum, doc.Users[0].ID = 0, 7, ""
+	err := doc.Validate(d.Genesis)
+	for _, want := range []string{"version 0", "quorum 7", `user ""`, `no user "alice"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %q", err, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	d := deploymenttest.New(f)
+	f.Add([]byte(encode(f, d.Document())))
+	f.Add([]byte("version: 1\n"))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		doc, err := document.Parse(raw)
+		if err != nil {
+			return
+		}
+		_ = doc.Validate(d.Genesis)
+		again, err := document.Parse([]byte(encode(t, doc)))
+		if err != nil {
+			t.Fatalf("what was read does not read again: %v", err)
+		}
+		if encode(t, again) != encode(t, doc) {
+			t.Fatal("another document came out")
+		}
+	})
+}

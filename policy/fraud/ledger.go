@@ -1,0 +1,177 @@
+package fraud
+
+import (
+	"math/big"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
+// key is what a limit counts: one asset of one wallet.
+type key struct{ wallet, asset string }
+
+// entry is one approval's part of one key.
+type entry struct {
+	at       int64
+	envelope message.Hash
+	amount   *big.Int
+}
+
+// account is all that counts for one key: entries in the order of their time,
+// and their sum.
+type account struct {
+	entries []entry
+	total   *big.Int
+}
+
+// ledger is the fold of all records. Entries are dropped by the time of the
+// newest record alone, never by this machine's clock, so that every replica
+// that folded the same records holds the same.
+type ledger struct {
+	newest   int64
+	accounts map[key]*account
+	where    map[message.Hash]place
+	adds     int
+}
+
+// place is where an envelope's entries stand.
+type place struct {
+	at   int64
+	keys []key
+}
+
+// sweepEvery is after how many records the accounts that were idle are freed
+// of old entries too: often enough to bound memory, seldom enough to cost
+// nothing.
+const sweepEvery = 4096
+
+func newLedger() *ledger {
+	return &ledger{accounts: map[key]*account{}, where: map[message.Hash]place{}}
+}
+
+// clock returns the moment that a decision counts as: now in whole seconds,
+// but never before the newest record, so that a clock set back neither hides
+// what was approved nor makes a new approval age sooner.
+func (l *ledger) clock(now time.Time) time.Time {
+	return time.Unix(max(now.Unix(), l.newest), 0).UTC()
+}
+
+// sum returns what counts for k at now, without the given envelope's own part.
+// An entry counts for exactly 24 hours: not at the second when they are over.
+func (l *ledger) sum(k key, now time.Time, without message.Hash) *big.Int {
+	out := new(big.Int)
+	a := l.accounts[k]
+	if a == nil {
+		return out
+	}
+	out.Set(a.total)
+	cut := cutoff(now.Unix())
+	for _, e := range a.entries {
+		if e.at > cut {
+			break
+		}
+		out.Sub(out, e.amount)
+	}
+	if p, ok := l.where[without]; ok && p.at > cut && slices.Contains(p.keys, k) {
+		out.Sub(out, a.entries[a.find(p.at, without)].amount)
+	}
+	return out
+}
+
+func cutoff(now int64) int64 { return now - int64(window/time.Second) }
+
+// add counts one record. A record of an envelope that is counted already takes
+// the earlier one's place if it is not older: a request counts once, at the
+// time of its latest approval.
+func (l *ledger) add(r approved) {
+	l.newest = max(l.newest, r.at)
+	if p, ok := l.where[r.envelope]; ok {
+		if p.at > r.at {
+			return
+		}
+		l.remove(r.envelope, p)
+	}
+	if r.at > cutoff(l.newest) {
+		l.insert(r)
+	}
+	for k := range r.amounts {
+		l.prune(k)
+	}
+	if l.adds++; l.adds%sweepEvery == 0 {
+		for k := range l.accounts {
+			l.prune(k)
+		}
+	}
+}
+
+func (l *ledger) insert(r approved) {
+	p := place{at: r.at}
+	for k, amount := range r.amounts {
+		a := l.accounts[k]
+		if a == nil {
+			a = &account{total: new(big.Int)}
+			l.accounts[k] = a
+		}
+		i := sort.Search(len(a.entries), func(i int) bool { return a.entries[i].at > r.at })
+		a.entries = slices.Insert(a.entries, i, entry{r.at, r.envelope, amount})
+		a.total.Add(a.total, amount)
+		p.keys = append(p.keys, k)
+	}
+	l.where[r.envelope] = p
+}
+
+func (l *ledger) remove(envelope message.Hash, p place) {
+	for _, k := range p.keys {
+		a := l.accounts[k]
+		i := a.find(p.at, envelope)
+		a.total.Sub(a.total, a.entries[i].amount)
+		a.entries = slices.Delete(a.entries, i, i+1)
+	}
+	delete(l.where, envelope)
+}
+
+// find returns the index of the envelope's entry, which is there at that time.
+func (a *account) find(at int64, envelope message.Hash) int {
+	i := sort.Search(len(a.entries), func(i int) bool { return a.entries[i].at >= at })
+	for a.entries[i].envelope != envelope {
+		i++
+	}
+	return i
+}
+
+// prune drops the entries of one key that can count no more.
+func (l *ledger) prune(k key) {
+	a := l.accounts[k]
+	if a == nil {
+		return
+	}
+	cut, n := cutoff(l.newest), 0
+	for n < len(a.entries) && a.entries[n].at <= cut {
+		a.total.Sub(a.total, a.entries[n].amount)
+		// The envelope's entries under other keys are as old; they stay
+		// findable by their key and go when that is pruned.
+		l.forget(a.entries[n].envelope, k)
+		n++
+	}
+	if n == len(a.entries) {
+		delete(l.accounts, k)
+		return
+	}
+	clear(a.entries[:n])
+	a.entries = a.entries[n:]
+}
+
+func (l *ledger) forget(envelope message.Hash, k key) {
+	p, ok := l.where[envelope]
+	if !ok {
+		return
+	}
+	p.keys = slices.DeleteFunc(slices.Clone(p.keys), func(other key) bool { return other == k })
+	if len(p.keys) == 0 {
+		delete(l.where, envelope)
+		return
+	}
+	l.where[envelope] = p
+}

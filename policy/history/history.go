@@ -1,0 +1,300 @@
+// Package history keeps a policy role's own records: an append-only chain of
+// rows in the table countersign.record, each MACed under record/<role>
+// together with the row before it, so that nobody without that key can change,
+// remove, reorder or add one unseen.
+//
+// It trusts the record key and its own memory, never the database. It
+// remembers how far it has verified, and a chain that is shorter or another
+// one than that is broken for as long as the process lives. What it cannot
+// notice is an older whole chain put back while no instance was running. It
+// knows nothing of what the records mean.
+package history
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/secrets"
+)
+
+// Errors of a chain. ErrBroken is final for the life of the Chain.
+var (
+	// ErrEmpty says that there is no first entry: the role was not
+	// initialised, or somebody deleted everything.
+	ErrEmpty = errors.New("record chain is empty: run init, or restore it")
+	// ErrBroken says that the chain is not the one that was written.
+	ErrBroken = errors.New("record chain is broken")
+	// ErrExists says that there is a first entry already.
+	ErrExists = errors.New("record chain exists: the role was initialised before")
+	// ErrConflict says that another replica appended meanwhile.
+	ErrConflict = errors.New("record chain grew meanwhile")
+	// ErrTooLarge says that an entry's body exceeds MaxBody.
+	ErrTooLarge = errors.New("record is too large")
+)
+
+// MaxBody is the most bytes that one entry's body may have. It bounds what a
+// reader must hold, also against a database that lies.
+const MaxBody = 192 << 10
+
+// pageSize is how many rows are read at once: at most 100 times MaxBody, in
+// practice some hundred kilobytes.
+const pageSize = 100
+
+// Querier is what reading and appending need: a *sql.Tx or *sql.DB.
+type Querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Head names the last entry of a chain up to a point.
+type Head struct {
+	Seq  int64
+	MAC  message.Hash
+	prev message.Hash
+}
+
+// Entry is one verified row.
+type Entry struct {
+	Head
+	Body []byte
+}
+
+// Chain is one role's chain as this process knows it. It is not safe for
+// concurrent use.
+type Chain struct {
+	role    string
+	keys    []*secrets.Secret // newest generation first
+	lockKey int64
+	head    Head
+	broken  error
+	log     *slog.Logger
+}
+
+// New returns the chain of the keyring's role, of which nothing is read yet.
+func New(role string, keyring *secrets.Keyring, log *slog.Logger) (*Chain, error) {
+	c := &Chain{role: role, lockKey: lockKey(role), log: log}
+	for _, generation := range keyring.Generations() {
+		key, err := keyring.Key(secrets.Record(role), generation)
+		if err != nil {
+			return nil, fmt.Errorf("record chain of %s: %w", role, err)
+		}
+		c.keys = append(c.keys, key)
+	}
+	return c, nil
+}
+
+// lockKey is the advisory lock that appenders of one role hold until they
+// commit. It orders replicas; the primary key and the MACs protect.
+func lockKey(role string) int64 {
+	sum := message.Sum(message.Context(message.LabelRecord, []byte(role)))
+	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+// Head returns the last entry that was verified or confirmed.
+func (c *Chain) Head() Head { return c.head }
+
+// Broken returns why the chain is broken, or nil.
+func (c *Chain) Broken() error { return c.broken }
+
+// Init writes the first entry and commits it. It is ErrExists if there is any
+// entry, whoever wrote it.
+func (c *Chain) Init(ctx context.Context, db *sql.DB, body []byte) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("initialising record chain of %s: %w", c.role, err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	rows, err := c.read(ctx, tx, true, 0, 1)
+	if err != nil {
+		return err
+	}
+	if len(rows) > 0 {
+		return ErrExists
+	}
+	head, err := c.insert(ctx, tx, Head{}, body)
+	if err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("initialising record chain of %s: %w", c.role, err)
+	}
+	c.Confirm(head)
+	return nil
+}
+
+// CatchUp verifies what was appended since the last call and gives each entry
+// to fold, in order. With lock it first waits for the role's advisory lock,
+// which the transaction then holds to its end. If the remembered head is no
+// longer there the chain is broken. An error of fold breaks the chain too: a
+// record that cannot be understood must not be skipped.
+func (c *Chain) CatchUp(ctx context.Context, q Querier, lock bool, fold func(Entry) error) error {
+	if c.broken != nil {
+		return c.broken
+	}
+	for {
+		rows, err := c.read(ctx, q, lock, c.head.Seq, pageSize)
+		if err != nil {
+			return err
+		}
+		grown, err := c.take(rows, fold)
+		if err != nil || !grown {
+			return err
+		}
+		if len(rows) < pageSize {
+			return nil
+		}
+		lock = false
+	}
+}
+
+// take verifies one page, whose first row must be the head again.
+func (c *Chain) take(rows []Entry, fold func(Entry) error) (grown bool, err error) {
+	if c.head.Seq == 0 {
+		if len(rows) == 0 {
+			return false, ErrEmpty
+		}
+	} else {
+		if len(rows) == 0 {
+			return false, c.breaks("shorter than remembered", c.head.Seq)
+		}
+		if !c.isHead(rows[0]) {
+			return false, c.breaks("remembered entry was changed", c.head.Seq)
+		}
+		rows = rows[1:]
+	}
+	for _, e := range rows {
+		e, ok := c.verify(c.head, e)
+		if !ok {
+			return false, c.breaks("entry does not verify", c.head.Seq+1)
+		}
+		if err := fold(e); err != nil {
+			return false, errors.Join(c.breaks("entry cannot be understood", e.Seq), err)
+		}
+		c.head = e.Head
+	}
+	return len(rows) > 0, nil
+}
+
+// isHead reports whether a row is the remembered head, body included.
+func (c *Chain) isHead(e Entry) bool {
+	again, ok := c.verify(Head{Seq: e.Seq - 1, MAC: c.head.prev}, e)
+	return ok && again.Head == c.head
+}
+
+// verify checks that a row follows prev.
+func (c *Chain) verify(prev Head, e Entry) (Entry, bool) {
+	e.prev = prev.MAC
+	if e.Seq != prev.Seq+1 || len(e.Body) > MaxBody {
+		return e, false
+	}
+	for _, key := range c.keys {
+		want := mac(key, c.role, e.Seq, prev.MAC, e.Body)
+		if hmac.Equal(want[:], e.MAC[:]) {
+			return e, true
+		}
+	}
+	return e, false
+}
+
+// mac is HMAC-SHA256 under key record/<role>, which is salted by the
+// deployment, over
+//
+//	Context(LabelRecord, role, seq, MAC of the entry before (zeros: none), body)
+func mac(key *secrets.Secret, role string, seq int64, prev message.Hash, body []byte) (out message.Hash) {
+	h := hmac.New(sha256.New, key.Bytes())
+	h.Write(message.Context(message.LabelRecord, []byte(role), message.Uint64(uint64(seq)), prev[:], body))
+	h.Sum(out[:0])
+	return out
+}
+
+// breaks marks the chain as broken for good and says so once, loudly.
+func (c *Chain) breaks(why string, seq int64) error {
+	c.broken = fmt.Errorf("%w: %s (entry %d of %s)", ErrBroken, why, seq, c.role)
+	c.log.Error("record chain is broken, everything is denied", "role", c.role, "reason", why, "seq", seq)
+	return c.broken
+}
+
+// Append writes one entry behind the head. The caller's transaction must hold
+// the lock of a CatchUp that found nothing more; the head moves by Confirm,
+// when the transaction has committed. ErrConflict says that the row is taken
+// all the same.
+func (c *Chain) Append(ctx context.Context, q Querier, after Head, body []byte) (Head, error) {
+	if c.broken != nil {
+		return Head{}, c.broken
+	}
+	if c.head.Seq == 0 {
+		return Head{}, ErrEmpty
+	}
+	return c.insert(ctx, q, after, body)
+}
+
+// Confirm says that an appended entry was committed. From now on its absence
+// breaks the chain. Entries that CatchUp has seen already are passed over.
+func (c *Chain) Confirm(h Head) {
+	if h.Seq == c.head.Seq+1 && h.prev == c.head.MAC {
+		c.head = h
+	}
+}
+
+// Verify reads the whole chain from its first entry, and breaks it unless
+// every entry verifies and the remembered head is among them. With fold it is
+// a full replay. It does not move the head.
+func (c *Chain) Verify(ctx context.Context, q Querier, fold func(Entry) error) error {
+	if c.broken != nil {
+		return c.broken
+	}
+	at := Head{}
+	for at.Seq < c.head.Seq {
+		rows, err := c.read(ctx, q, false, at.Seq+1, pageSize)
+		if err != nil {
+			return err
+		}
+		if at, err = c.walk(at, rows, fold); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walk verifies one page of a full pass, up to the head.
+func (c *Chain) walk(at Head, rows []Entry, fold func(Entry) error) (Head, error) {
+	if len(rows) == 0 {
+		return at, c.breaks("shorter than remembered", at.Seq+1)
+	}
+	for _, e := range rows {
+		e, ok := c.verify(at, e)
+		if !ok || (e.Seq == c.head.Seq && e.Head != c.head) {
+			return at, c.breaks("entry does not verify", at.Seq+1)
+		}
+		if fold != nil {
+			if err := fold(e); err != nil {
+				return at, errors.Join(c.breaks("entry cannot be understood", e.Seq), err)
+			}
+		}
+		if at = e.Head; at.Seq == c.head.Seq {
+			return at, nil
+		}
+	}
+	return at, nil
+}
+
+// Clone returns a chain with the same head, for a Verify that runs while the
+// original goes on.
+func (c *Chain) Clone() *Chain {
+	clone := *c
+	return &clone
+}
+
+// Adopt takes over that a clone was found broken.
+func (c *Chain) Adopt(clone *Chain) {
+	if c.broken == nil {
+		c.broken = clone.broken
+	}
+}

@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/secrets/hpkeshare"
+)
+
+// maxLinks bounds how many epochs a role seals for. A deployment has two per
+// signing instance; hellos are MACed, so nobody else can make more.
+const maxLinks = 64
+
+// link is one epoch of a signing instance that this instance announced its
+// key to, with the channel that shares are sealed on.
+type link struct {
+	epoch   message.EpochID
+	policy  message.PolicyRef
+	hello   message.Hash
+	channel *hpkeshare.Channel
+	// announcement is kept until it is published for certain: another one for
+	// the same key and epoch would be refused, and its channel open nothing.
+	announcement []byte
+	published    bool
+	// expires is the hello's word; deadline is the same moment measured from
+	// when the hello was read, on a clock that nobody sets.
+	expires  time.Time
+	deadline time.Time
+}
+
+func (l *link) over(now time.Time) bool {
+	return !now.Before(l.deadline) || !now.Round(0).Before(l.expires)
+}
+
+// links are the live ones, by epoch. Safe for concurrent use.
+type links struct {
+	mu     sync.RWMutex
+	byID   map[message.EpochID]*link
+	closed bool
+	wake   chan struct{}
+}
+
+func newLinks() *links {
+	return &links{byID: map[message.EpochID]*link{}, wake: make(chan struct{}, 1)}
+}
+
+// live returns the links under a policy, in the order of their epochs' ids.
+func (l *links) live(now time.Time, policy message.PolicyRef) []*link {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var out []*link
+	for _, e := range l.byID {
+		if e.published && e.policy == policy && !e.over(now) {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b *link) int { return slices.Compare(a.epoch[:], b.epoch[:]) })
+	return out
+}
+
+// get returns the link of an epoch, whatever hello made it, or nil.
+func (l *links) get(id message.EpochID) *link {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.byID[id]
+}
+
+// publish says that a link's announcement is there for the signing service to
+// read: from now on shares are sealed for it.
+func (l *links) publish(e *link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.published, e.announcement = true, nil
+}
+
+// full reports whether there is no room for another link.
+func (l *links) full() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.byID) >= maxLinks
+}
+
+// add keeps a new link; after close it is wiped at once.
+func (l *links) add(e *link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		e.channel.Wipe()
+		return
+	}
+	l.byID[e.epoch] = e
+}
+
+// sweep wipes and drops the links whose epoch is over.
+func (l *links) sweep(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, e := range l.byID {
+		if e.over(now) {
+			e.channel.Wipe()
+			delete(l.byID, id)
+		}
+	}
+}
+
+func (l *links) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for id, e := range l.byID {
+		e.channel.Wipe()
+		delete(l.byID, id)
+	}
+}
+
+// nudge has the hellos read again now.
+func (l *links) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,123 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/history"
+)
+
+// entry is the body of one row of the role's chain: all records of one batch.
+type entry struct {
+	Version int      `json:"version"`
+	Records []record `json:"records"`
+}
+
+// record is one fact. Exactly one of its members beside Kind is given.
+type record struct {
+	Kind      string             `json:"kind"`
+	Init      *initRecord        `json:"init,omitempty"`
+	Policy    *message.PolicyRef `json:"policy,omitempty"`
+	Rejection *rejection         `json:"rejection,omitempty"`
+	Body      message.Bytes      `json:"body,omitempty"`
+}
+
+// The kinds of record.
+const (
+	recordInit      = "init"
+	recordPolicy    = "policy" // the first decision under a policy document
+	recordRejection = "rejection"
+	recordDecider   = "decider"
+)
+
+// initRecord is the one record of a chain's first entry.
+type initRecord struct {
+	Role       string       `json:"role"`
+	Generation int          `json:"generation"`
+	Identity   message.JWK  `json:"identity"`
+	Time       message.Time `json:"time"`
+}
+
+// rejection is what the runtime keeps of a "no" so that it stays one.
+// Statement is the SHA-256 of the statement's bytes: who writes the same
+// statement into another envelope asks the same question.
+type rejection struct {
+	Request   string            `json:"request"`
+	Envelope  message.Hash      `json:"envelope"`
+	Statement message.Hash      `json:"statement"`
+	Reasons   []message.Reason  `json:"reasons"`
+	Policy    message.PolicyRef `json:"policy"`
+	Expires   message.Time      `json:"expires"`
+	Time      message.Time      `json:"time"`
+}
+
+var errRecord = errors.New("record is not one of this version")
+
+func (r record) check() error {
+	given := 0
+	for _, ok := range []bool{r.Init != nil, r.Policy != nil, r.Rejection != nil, len(r.Body) > 0} {
+		if ok {
+			given++
+		}
+	}
+	var fits bool
+	switch r.Kind {
+	case recordInit:
+		fits = r.Init != nil
+	case recordPolicy:
+		fits = r.Policy != nil
+	case recordRejection:
+		fits = r.Rejection != nil
+	case recordDecider:
+		fits = len(r.Body) > 0
+	}
+	if given != 1 || !fits {
+		return fmt.Errorf("record kind %q: %w", r.Kind, errRecord)
+	}
+	return nil
+}
+
+func decodeEntry(body []byte) ([]record, error) {
+	var e entry
+	if err := message.Decode(body, &e); err != nil {
+		return nil, err
+	}
+	if e.Version != message.Version {
+		return nil, fmt.Errorf("entry version %d: %w", e.Version, errRecord)
+	}
+	for _, r := range e.Records {
+		if err := r.check(); err != nil {
+			return nil, err
+		}
+	}
+	return e.Records, nil
+}
+
+// chunk is the body of one entry and how many records it has.
+type chunk struct {
+	body    []byte
+	records int
+}
+
+// encodeEntries puts records into as few entries as MaxBody allows; nearly
+// always that is one.
+func encodeEntries(records []record) ([]chunk, error) {
+	body, err := message.Encode(entry{Version: message.Version, Records: records})
+	if err != nil {
+		return nil, err
+	}
+	if len(body) <= history.MaxBody {
+		return []chunk{{body, len(records)}}, nil
+	}
+	if len(records) == 1 {
+		return nil, history.ErrTooLarge
+	}
+	half := len(records) / 2
+	first, err := encodeEntries(records[:half])
+	if err != nil {
+		return nil, err
+	}
+	second, err := encodeEntries(records[half:])
+	return append(first, second...), err
+}

@@ -1,0 +1,203 @@
+package proposer_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/proposer"
+	"github.com/countersign/countersign/queue"
+	"github.com/countersign/countersign/transaction"
+)
+
+// memory is a queue and a wallet store that the test holds the strings of. It
+// passes the same tests as the real ones (see backends).
+type memory struct {
+	mu        sync.Mutex
+	views     map[uuid.UUID]queue.View
+	ended     map[uuid.UUID]chan struct{}
+	wallets   map[string]message.WalletDescriptor
+	accounts  map[string]message.AccountDescriptor
+	batches   [][]queue.Submission
+	consumers []string
+	// hold, if set, is received from before each commit; committing is sent to
+	// when one begins.
+	hold       chan struct{}
+	committing chan int
+	fault      error
+}
+
+func newMemory() *memory {
+	return &memory{
+		views: map[uuid.UUID]queue.View{}, ended: map[uuid.UUID]chan struct{}{},
+		wallets: map[string]message.WalletDescriptor{}, accounts: map[string]message.AccountDescriptor{},
+	}
+}
+
+func memoryBackend(t testing.TB) (backend, *memory) {
+	m := newMemory()
+	return backend{deployment: deploymenttest.New(t), queue: m, wallets: m, db: m}, m
+}
+
+func (m *memory) broken() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fault
+}
+
+func (m *memory) breakDown(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = err
+}
+
+func (m *memory) PingContext(context.Context) error { return m.broken() }
+
+func (m *memory) Submit(_ context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error) {
+	if m.committing != nil {
+		m.committing <- len(batch)
+	}
+	if m.hold != nil {
+		<-m.hold
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fault != nil {
+		return nil, m.fault
+	}
+	m.batches, m.consumers = append(m.batches, batch), consumers
+	out := make([]queue.Outcome, len(batch))
+	for i, s := range batch {
+		out[i] = m.insert(s)
+	}
+	return out, nil
+}
+
+func (m *memory) insert(s queue.Submission) queue.Outcome {
+	if have, ok := m.views[s.ID]; ok {
+		if have.Fingerprint == s.Fingerprint && have.Owner == s.Owner {
+			return queue.Repeated
+		}
+		return queue.Conflict
+	}
+	m.views[s.ID] = queue.View{Submission: s, Submitted: time.Now()}
+	m.ended[s.ID] = make(chan struct{})
+	return queue.Accepted
+}
+
+func (m *memory) Await(ctx context.Context, id uuid.UUID) (queue.Result, error) {
+	m.mu.Lock()
+	ended := m.ended[id]
+	m.mu.Unlock()
+	select {
+	case <-ended:
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return *m.views[id].Result, nil
+	case <-ctx.Done():
+		return queue.Result{}, ctx.Err()
+	}
+}
+
+func (m *memory) Get(_ context.Context, id uuid.UUID) (queue.View, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.views[id]
+	if m.fault != nil {
+		return v, m.fault
+	}
+	if !ok {
+		return v, queue.ErrNotFound
+	}
+	return v, nil
+}
+
+func (m *memory) List(_ context.Context, f queue.Filter) ([]queue.View, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []queue.View
+	for _, v := range m.views {
+		status := "pending"
+		if v.Result != nil {
+			status = v.Result.Status
+		}
+		if v.Owner == f.Owner && (f.Status == "" || f.Status == status) && (f.Kind == "" || f.Kind == v.Kind) &&
+			(f.Wallet == "" || f.Wallet == v.Wallet) && (f.Before == uuid.UUID{} || v.ID.String() < f.Before.String()) {
+			out = append(out, v)
+		}
+	}
+	slices.SortFunc(out, func(a, b queue.View) int { return strings.Compare(b.ID.String(), a.ID.String()) })
+	return out[:min(len(out), f.Limit)], m.fault
+}
+
+// change edits what the queue holds of a request.
+func (m *memory) change(t testing.TB, id string, edit func(*queue.View)) {
+	t.Helper()
+	key := uuid.MustParse(id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.views[key]
+	if !ok {
+		t.Fatal(errors.New("no such request"))
+	}
+	had := v.Result != nil
+	edit(&v)
+	m.views[key] = v
+	if v.Result != nil && !had {
+		close(m.ended[key])
+	}
+}
+
+func (m *memory) WalletDescriptor(_ context.Context, id string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.wallets[id]
+	if !ok {
+		return nil, transaction.ErrNoRecord
+	}
+	return message.Encode(d)
+}
+
+func (m *memory) ListWallets(_ context.Context, f proposer.WalletFilter, after string, limit int) ([][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []string
+	for id, d := range m.wallets {
+		if id > after && (f.Any || d.Owner == f.Owner || slices.Contains(f.IDs, id)) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	var out [][]byte
+	for _, id := range ids[:min(len(ids), limit)] {
+		b, _ := message.Encode(m.wallets[id])
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+func (m *memory) ListAccounts(_ context.Context, wallet, after string, limit int) ([][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []string
+	for id, d := range m.accounts {
+		if id > after && d.Wallet == wallet {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	var out [][]byte
+	for _, id := range ids[:min(len(ids), limit)] {
+		b, _ := message.Encode(m.accounts[id])
+		out = append(out, b)
+	}
+	return out, nil
+}

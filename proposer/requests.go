@@ -1,0 +1,262 @@
+package proposer
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/proposer/api"
+	"github.com/countersign/countersign/queue"
+)
+
+const (
+	defaultPage = 50
+	maxPage     = 200
+)
+
+// statuses are the values of the list's status filter. A request that waits
+// for people is one that is pending.
+var statuses = []message.Status{
+	message.StatusPending, message.StatusSigned, message.StatusDone, message.StatusRejected,
+	message.StatusExpired, message.StatusFailed, message.StatusCancelled,
+}
+
+// propose is POST /v1/requests.
+func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) error {
+	wait, err := preferredWait(r.Header, s.limits.Wait)
+	if err != nil {
+		return err
+	}
+	body, err := readStatement(w, r, s.limits.Body)
+	if err != nil {
+		return err
+	}
+	now := s.now()
+	statement, err := parseStatement(body, s.deployment, now)
+	if err != nil {
+		return err
+	}
+	signature, err := signatureOf(r, body, now)
+	if err != nil {
+		return err
+	}
+	received := message.At(now)
+	submission, err := s.submission(body, statement, signature, received, user)
+	if err != nil {
+		return err
+	}
+	outcome, err := s.batcher.add(r.Context(), submission)
+	if err != nil {
+		return unavailable(err)
+	}
+	if outcome == queue.Conflict {
+		return problem(CodeIDConflict, "make a new UUIDv7 for a new statement")
+	}
+	w.Header().Set("Location", "/v1/requests/"+submission.ID.String())
+	if outcome == queue.Accepted && wait == 0 {
+		writeJSON(w, http.StatusAccepted, mediaType, newRequest(submission, statement, received))
+		return nil
+	}
+	return s.answer(w, r, submission.ID, user, wait, http.StatusAccepted)
+}
+
+// submission makes the envelope: the statement's exact bytes, the signature as
+// sent, and nothing else of the call. The token or certificate ends here.
+func (s *Server) submission(body []byte, statement message.Statement, signature message.HTTPSignature, received message.Time, user string) (queue.Submission, error) {
+	id, err := uuid.Parse(statement.ID)
+	if err != nil {
+		return queue.Submission{}, problem(CodeInvalidStatement, "id is not a UUID")
+	}
+	envelope, err := message.Encode(message.Envelope{
+		Version: message.Version, Deployment: s.deployment, Statement: body, Signature: signature, Received: received,
+	})
+	if err != nil {
+		return queue.Submission{}, err
+	}
+	wallet, _ := subjects(statement, message.Sum(body))
+	return queue.Submission{
+		ID: id, Body: envelope, Hash: message.Sum(envelope), Fingerprint: message.Sum(body),
+		Owner: user, Kind: string(statement.Kind), Wallet: wallet, Expires: statement.Expires.Time,
+	}, nil
+}
+
+// show is GET /v1/requests/{id}.
+func (s *Server) show(w http.ResponseWriter, r *http.Request, user string) error {
+	wait, err := preferredWait(r.Header, s.limits.Wait)
+	if err != nil {
+		return err
+	}
+	id, err := requestID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if wait > 0 { // whose it is must be known before anybody waits for it
+		if _, err := s.owned(r.Context(), id, user); err != nil {
+			return err
+		}
+	}
+	return s.answer(w, r, id, user, wait, http.StatusOK)
+}
+
+// requestID reads an id from a path. What is no id names nothing.
+func requestID(text string) (uuid.UUID, error) {
+	if message.CheckRequestID(text) != nil {
+		return uuid.UUID{}, problem(CodeNotFound, "")
+	}
+	return uuid.Parse(text)
+}
+
+// answer waits for the result, if asked to, and shows the request as it then
+// stands: with 200 when it has ended, else with open.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, id uuid.UUID, user string, wait time.Duration, open int) error {
+	if wait > 0 && s.await(r.Context(), id, wait) {
+		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait.Seconds())))
+	}
+	view, err := s.owned(r.Context(), id, user)
+	if err != nil {
+		return err
+	}
+	out, err := s.request(r.Context(), view)
+	if err != nil {
+		return err
+	}
+	status := open
+	if out.Ended() {
+		status = http.StatusOK
+	}
+	writeJSON(w, status, mediaType, out)
+	return nil
+}
+
+// await returns when the result is there, the time is over or the server
+// stops; false when so many wait already that nobody more may.
+func (s *Server) await(ctx context.Context, id uuid.UUID, wait time.Duration) bool {
+	select {
+	case s.waiters <- struct{}{}:
+		defer func() { <-s.waiters }()
+	default:
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	stop := context.AfterFunc(s.stopping, cancel)
+	defer stop()
+	// Whatever ended the wait, the caller is shown what the database says.
+	_, _ = s.queue.Await(ctx, id)
+	return true
+}
+
+// owned returns a request of this user. Another user's is as absent as one
+// that was never made.
+func (s *Server) owned(ctx context.Context, id uuid.UUID, user string) (queue.View, error) {
+	view, err := s.queue.Get(ctx, id)
+	if errors.Is(err, queue.ErrNotFound) || (err == nil && view.Owner != user) {
+		return queue.View{}, problem(CodeNotFound, "")
+	}
+	if err != nil {
+		return queue.View{}, unavailable(err)
+	}
+	return view, nil
+}
+
+// list is GET /v1/requests.
+func (s *Server) list(w http.ResponseWriter, r *http.Request, user string) error {
+	filter, err := requestFilter(r.URL.Query(), user)
+	if err != nil {
+		return err
+	}
+	limit := filter.Limit
+	filter.Limit++ // one more tells whether there is a next page
+	views, err := s.queue.List(r.Context(), filter)
+	if err != nil {
+		return unavailable(err)
+	}
+	page := api.Requests{Requests: []api.Request{}}
+	if len(views) > limit {
+		views = views[:limit]
+		page.Next = cursorOf(views[limit-1].ID[:])
+	}
+	for _, v := range views {
+		if v.Owner != user { // the filter asked for this user's only
+			continue
+		}
+		out, err := s.request(r.Context(), v)
+		if err != nil {
+			return err
+		}
+		page.Requests = append(page.Requests, out)
+	}
+	writeJSON(w, http.StatusOK, mediaType, page)
+	return nil
+}
+
+func requestFilter(q url.Values, user string) (queue.Filter, error) {
+	f := queue.Filter{Owner: user, Status: q.Get("status"), Kind: q.Get("kind"), Wallet: q.Get("wallet")}
+	if q.Has("status") && !slices.Contains(statuses, message.Status(f.Status)) {
+		return f, problem(CodeInvalidParameter, "status must be one of %v", statuses)
+	}
+	if q.Has("kind") && !kindName(f.Kind) {
+		return f, problem(CodeInvalidParameter, "kind is not the name of a kind")
+	}
+	if q.Has("wallet") {
+		if _, err := message.ParseHash(f.Wallet); err != nil {
+			return f, problem(CodeInvalidParameter, "wallet is not a wallet id")
+		}
+	}
+	var err error
+	if f.Limit, err = pageSize(q); err != nil {
+		return f, err
+	}
+	before, err := cursor(q, len(f.Before))
+	if err != nil {
+		return f, err
+	}
+	copy(f.Before[:], before)
+	return f, nil
+}
+
+// kindName accepts what a kind may look like, known or not.
+func kindName(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func pageSize(q url.Values) (int, error) {
+	if !q.Has("limit") {
+		return defaultPage, nil
+	}
+	n, err := strconv.ParseUint(q.Get("limit"), 10, 16)
+	if err != nil || n < 1 || n > maxPage {
+		return 0, problem(CodeInvalidParameter, "limit must be a number from 1 to %d", maxPage)
+	}
+	return int(n), nil
+}
+
+// cursor reads the last key of the page before: size bytes, or none.
+func cursor(q url.Values, size int) ([]byte, error) {
+	if !q.Has("cursor") {
+		return nil, nil
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(q.Get("cursor"))
+	if err != nil || len(b) != size {
+		return nil, problem(CodeInvalidParameter, "cursor must be the value of \"next\" of the page before")
+	}
+	return b, nil
+}
+
+func cursorOf(key []byte) string { return base64.RawURLEncoding.EncodeToString(key) }

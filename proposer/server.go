@@ -1,0 +1,270 @@
+package proposer
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/queue"
+)
+
+// Queue is what the proposer needs of the queue; *queue.Queue has it.
+type Queue interface {
+	// Submit commits a batch and says of each submission, in order, what
+	// became of it.
+	Submit(ctx context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error)
+	// Await returns a request's result as soon as it is there.
+	Await(ctx context.Context, id uuid.UUID) (queue.Result, error)
+	// Get returns queue.ErrNotFound where there is no such request.
+	Get(ctx context.Context, id uuid.UUID) (queue.View, error)
+	List(ctx context.Context, f queue.Filter) ([]queue.View, error)
+}
+
+// Policy holds the active policy document; *activation.Holder does.
+type Policy interface {
+	// Active returns nil as long as no document is active.
+	Active() *document.Active
+	// Refresh looks for a newer one at once.
+	Refresh(ctx context.Context) (changed bool, err error)
+}
+
+// Pinger says whether the database answers; *sql.DB is one.
+type Pinger interface {
+	PingContext(ctx context.Context) error
+}
+
+// Limits bound what one call may cost. A zero field takes its default.
+type Limits struct {
+	// Body is the most bytes of a statement; at most, and by default,
+	// message.MaxStatement.
+	Body int64
+	// BodyTime is how long a body may take to arrive; 10 s.
+	BodyTime time.Duration
+	// Wait is the longest "Prefer: wait"; 60 s.
+	Wait time.Duration
+	// Waiters is how many calls may wait for results at once; more are
+	// answered without waiting. 4096.
+	Waiters int
+}
+
+// Config is everything that a proposer needs.
+type Config struct {
+	Deployment message.Hash
+	// Roles are the policy roles of the genesis document, in its order.
+	Roles   []string
+	Queue   Queue
+	Wallets Wallets
+	Policy  Policy
+	DB      Pinger
+	// JWKS is the issuer's key set (RFC 7517), public keys only. JWKS, Issuer
+	// and Audience stand together, or none does: then no token is accepted.
+	JWKS     []byte
+	Issuer   string
+	Audience string
+	// ClientCAs sign client certificates; nil: none is accepted. A certificate
+	// lets in only the user under whom its fingerprint stands in the policy.
+	ClientCAs *x509.CertPool
+	Limits    Limits
+	Now       func() time.Time // nil: time.Now
+	Log       *slog.Logger     // nil: slog.Default
+}
+
+// Server answers the API. It is safe for concurrent use.
+type Server struct {
+	deployment message.Hash
+	roles      []string
+	queue      Queue
+	wallets    Wallets
+	policy     Policy
+	db         Pinger
+	door       *doorkeeper
+	clientCAs  *x509.CertPool
+	limits     Limits
+	now        func() time.Time
+	log        *slog.Logger
+	batcher    *batcher
+	waiters    chan struct{}
+	stopping   context.Context
+	stop       context.CancelFunc
+	readiness  readiness
+}
+
+// New checks the configuration and returns a server; it reports every fault at
+// once.
+func New(cfg Config) (*Server, error) {
+	limits, faults := cfg.Limits.withDefaults(), cfg.faults()
+	door := &doorkeeper{policy: cfg.Policy, now: cfg.Now}
+	if door.now == nil {
+		door.now = time.Now
+	}
+	if len(cfg.JWKS) > 0 {
+		var err error
+		if door.tokens, err = newTokens(cfg.JWKS, cfg.Issuer, cfg.Audience); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("proposer: %w", err)
+	}
+	s := &Server{
+		deployment: cfg.Deployment, roles: slices.Clone(cfg.Roles), queue: cfg.Queue, wallets: cfg.Wallets, policy: cfg.Policy,
+		db: cfg.DB, door: door, clientCAs: cfg.ClientCAs, limits: limits, now: door.now, log: cfg.Log,
+		waiters: make(chan struct{}, limits.Waiters),
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	consumers := append(slices.Clone(cfg.Roles), message.RoleSigning)
+	s.batcher = &batcher{submit: func(ctx context.Context, batch []queue.Submission) ([]queue.Outcome, error) {
+		return cfg.Queue.Submit(ctx, batch, consumers)
+	}}
+	return s, nil
+}
+
+func (c Config) faults() (faults []error) {
+	fault := func(wrong bool, text string) {
+		if wrong {
+			faults = append(faults, errors.New(text))
+		}
+	}
+	fault(c.Deployment.IsZero(), "deployment id is missing")
+	fault(len(c.Roles) == 0, "policy roles are missing")
+	fault(c.Queue == nil || c.Wallets == nil || c.Policy == nil || c.DB == nil, "queue, wallets, policy or database is missing")
+	tokens := len(c.JWKS) > 0
+	fault((c.Issuer != "") != tokens || (c.Audience != "") != tokens, "key set, issuer and audience of tokens stand together or not at all")
+	fault(!tokens && c.ClientCAs == nil, "neither tokens nor client certificates are accepted: nobody could enter")
+	l := c.Limits
+	fault(l.Body < 0 || l.Body > message.MaxStatement, "limit of the body is out of range")
+	fault(l.BodyTime < 0 || l.Wait < 0 || l.Wait > maxWait || l.Waiters < 0, "limit of body time, wait or waiters is out of range")
+	return faults
+}
+
+// maxWait is the longest wait of any call: proxies cut connections that are
+// silent for longer.
+const maxWait = 60 * time.Second
+
+func (l Limits) withDefaults() Limits {
+	if l.Body == 0 {
+		l.Body = message.MaxStatement
+	}
+	if l.BodyTime == 0 {
+		l.BodyTime = 10 * time.Second
+	}
+	if l.Wait == 0 {
+		l.Wait = maxWait
+	}
+	if l.Waiters == 0 {
+		l.Waiters = 4096
+	}
+	return l
+}
+
+const (
+	// headerTime bounds the TLS handshake and a call's header.
+	headerTime = 5 * time.Second
+	// writeTime is how long a peer may take to read one answer.
+	writeTime = 10 * time.Second
+	// idleTime is how long a connection is kept between calls.
+	idleTime = 2 * time.Minute
+	// maxHeader is the most bytes of a call's header: a token of 8 KiB and two
+	// signature headers fit.
+	maxHeader = 16 << 10
+	// maxStreams is how many calls one HTTP/2 connection may have at once.
+	maxStreams = 128
+	// stopTime is how long calls that are under way may take at the end.
+	stopTime = 10 * time.Second
+)
+
+// TLSConfig returns the configuration of the API's listener: TLS 1.3, and a
+// client certificate verified where one is shown. There are no session
+// tickets, so that every connection shows its certificate itself.
+func (s *Server) TLSConfig(certificate tls.Certificate) *tls.Config {
+	c := &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{certificate},
+		NextProtos:             []string{"h2", "http/1.1"},
+		SessionTicketsDisabled: true,
+		ClientAuth:             tls.NoClientCert,
+		Time:                   s.now,
+	}
+	if s.clientCAs != nil { // without a pool Go would take the system's
+		c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, s.clientCAs
+	}
+	return c
+}
+
+// Serve answers calls on a plain TCP listener, over TLS, until ctx ends. Then
+// those who wait for results are answered at once, and calls under way are
+// brought to their end. A Server serves once.
+func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate tls.Certificate) error {
+	server := &http.Server{
+		Handler:           s.Handler(),
+		TLSConfig:         s.TLSConfig(certificate),
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ServeTLS(listener, "", "") }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serving the api: %w", err)
+	case <-ctx.Done():
+	}
+	s.stop()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		return fmt.Errorf("stopping the api: %w", errors.Join(err, server.Close()))
+	}
+	return nil
+}
+
+// Ready says why the server cannot do its work, nil if it can.
+func (s *Server) Ready(ctx context.Context) error {
+	if s.policy.Active() == nil {
+		return errors.New("no policy document is active yet")
+	}
+	if err := s.db.PingContext(ctx); err != nil {
+		return fmt.Errorf("asking the database: %w", err)
+	}
+	return nil
+}
+
+// readiness remembers the last answer of Ready for a moment, because anybody
+// may ask.
+type readiness struct {
+	mu    sync.Mutex
+	asked time.Time
+	err   error
+}
+
+// readinessAge is for how long an answer of Ready stands.
+const readinessAge = time.Second
+
+func (s *Server) recentlyReady(ctx context.Context) error {
+	s.readiness.mu.Lock()
+	defer s.readiness.mu.Unlock()
+	if time.Since(s.readiness.asked) < readinessAge {
+		return s.readiness.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readinessAge)
+	defer cancel()
+	s.readiness.err, s.readiness.asked = s.Ready(ctx), time.Now()
+	return s.readiness.err
+}

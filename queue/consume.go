@@ -1,0 +1,192 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
+// sweepEvery is how often tasks are removed whose request has ended without
+// their consumer, such as those parked for people when another has rejected.
+const sweepEvery = time.Minute
+
+// Consume delivers tasks to the handler until ctx is done; it then returns nil
+// after the last transaction has ended.
+func (q *Queue) Consume(ctx context.Context, c Consumer, h Handler) error {
+	c, err := c.withDefaults()
+	if err != nil {
+		return err
+	}
+	if h == nil {
+		return fmt.Errorf("%w: no handler", ErrInvalid)
+	}
+	woken, forget := q.signals.consumer(c.Name)
+	defer forget()
+	q.want(channelTask)
+	d := &delivery{
+		queue: q, consumer: c,
+		handle: func(ctx context.Context, tx *sql.Tx, b *batch) ([]Verdict, func(context.Context) error, error) {
+			v, err := h(ctx, tx, b.tasks)
+			return v, nil, err
+		},
+		claimOne: func(id uuid.UUID) claimer { return q.claimer(q.sql.claimOne, c.Name, id.String()) },
+		again:    func([]uuid.UUID) { wake(woken) },
+	}
+	defer d.timers.stop()
+	d.failures.Store(true) // some may be left from before
+	wake(woken)
+	var workers sync.WaitGroup
+	for range c.Workers {
+		workers.Go(func() { d.consume(ctx, woken) })
+	}
+	q.poll(ctx, c.Poll, func() { d.failures.Store(true); wake(woken) }, func() { q.sweep(ctx, c.Name) })
+	workers.Wait()
+	return nil
+}
+
+// poll wakes the workers at intervals and sweeps at longer ones, until ctx is
+// done.
+func (q *Queue) poll(ctx context.Context, every time.Duration, look, sweep func()) {
+	ticker, sweeper := time.NewTicker(every), time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	defer sweeper.Stop()
+	sweep()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			look()
+		case <-sweeper.C:
+			sweep()
+		}
+	}
+}
+
+// consume is one worker. Whoever finds a full batch wakes another worker, so
+// that a burst wakes all of them and a single task only one.
+func (d *delivery) consume(ctx context.Context, woken chan struct{}) {
+	claim := d.queue.claimer(d.queue.sql.claim, d.consumer.Name, d.consumer.Batch)
+	failed := d.queue.claimer(d.queue.sql.claimFailed, d.consumer.Name)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-woken:
+		}
+		for ctx.Err() == nil {
+			n, err := d.round(ctx, claim)
+			if err != nil {
+				d.outage(ctx, err)
+				wake(woken)
+				break
+			}
+			if n < d.consumer.Batch {
+				break
+			}
+			wake(woken)
+		}
+		if err := d.consumeFailed(ctx, failed); err != nil {
+			d.outage(ctx, err)
+		}
+	}
+}
+
+// consumeFailed delivers tasks that have failed before, one at a time.
+func (d *delivery) consumeFailed(ctx context.Context, claim claimer) error {
+	for d.failures.Swap(false) && ctx.Err() == nil {
+		for ctx.Err() == nil {
+			n, err := d.round(ctx, claim)
+			if err != nil {
+				d.failures.Store(true)
+				return err
+			}
+			if n == 0 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// outage waits a little for the database.
+func (d *delivery) outage(ctx context.Context, err error) {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	d.queue.log.Warn("queue is out of reach", "consumer", d.consumer.Name, "error", err)
+	select {
+	case <-ctx.Done():
+	case <-time.After(outageBackoff):
+	}
+}
+
+func (q *Queue) sweep(ctx context.Context, consumer string) {
+	stmt, err := q.sql.sweep.On(ctx, q.db, nil)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx, consumer)
+	}
+	if err != nil && ctx.Err() == nil {
+		q.log.Warn("sweeping tasks of ended requests failed", "consumer", consumer, "error", err)
+	}
+}
+
+// claimer claims by one of the claiming statements.
+func (q *Queue) claimer(s interface {
+	On(context.Context, *sql.DB, *sql.Tx) (*sql.Stmt, error)
+}, args ...any) claimer {
+	return func(ctx context.Context, tx *sql.Tx) (*batch, error) {
+		stmt, err := s.On(ctx, q.db, tx)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := stmt.QueryContext(ctx, args...)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close()
+		b := &batch{}
+		for rows.Next() {
+			if err := b.scan(rows); err != nil {
+				return nil, err
+			}
+		}
+		return b, rows.Err()
+	}
+}
+
+// scan adds one claimed row. A task whose request has ended, or was never
+// there, is only acknowledged.
+func (b *batch) scan(rows *sql.Rows) error {
+	var t Task
+	var hash []byte
+	var submitted, expires sql.NullTime
+	var ended bool
+	if err := rows.Scan(&t.Request, &t.Attempts, &t.Body, &hash, &submitted, &expires, &ended); err != nil {
+		return err
+	}
+	if ended || t.Body == nil {
+		b.ended = append(b.ended, t.Request)
+		return nil
+	}
+	t.Hash = toHash(hash)
+	t.Submitted, t.Expires = submitted.Time, expires.Time
+	b.tasks = append(b.tasks, t)
+	return nil
+}
+
+// toHash copies what should be 32 bytes; anything else gives a value that
+// fits no body.
+func toHash(b []byte) (h message.Hash) {
+	if len(b) == len(h) {
+		copy(h[:], b)
+	}
+	return h
+}

@@ -1,0 +1,50 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/lib/pq"
+)
+
+// Errors of the queue.
+var (
+	// ErrKeyTaken says that another notice stands under the same topic and key.
+	ErrKeyTaken = errors.New("another notice has this key")
+	// ErrInvalid says that a caller broke the queue's contract; nothing was
+	// written.
+	ErrInvalid = errors.New("invalid use of the queue")
+	// ErrPanic says that a handler panicked. What it panicked with is not in
+	// the error, since it could hold anything.
+	ErrPanic = errors.New("handler panicked")
+)
+
+// Classes of SQLSTATE (PostgreSQL appendix A) that say something of the
+// connection or the server, nothing of the task in hand.
+var outageClasses = map[pq.ErrorClass]bool{
+	"08": true, // connection exception
+	"53": true, // insufficient resources: disk full, too many connections
+	"57": true, // operator intervention: shutdown, cancelled
+	"58": true, // system error
+	"40": true, // transaction rollback: deadlock, serialization
+}
+
+// outage reports whether an error is the database's or the end of the
+// context: it says nothing against the tasks and is not counted as an attempt.
+func outage(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, sql.ErrTxDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) {
+		return true
+	}
+	var network net.Error
+	if errors.As(err, &network) && !errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	var pqErr *pq.Error
+	return errors.As(err, &pqErr) && outageClasses[pqErr.Code.Class()]
+}

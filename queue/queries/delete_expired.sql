@@ -1,0 +1,1 @@
+DELETE FROM countersign.notice WHERE expires_at < now()

@@ -1,0 +1,11 @@
+-- Results, the first of each request wins; the tasks that this role may delete
+-- go; one notification.
+WITH ended AS (
+    INSERT INTO countersign.result (request_id, status, body)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
+    ON CONFLICT DO NOTHING
+    RETURNING request_id
+), gone AS (
+    DELETE FROM countersign.task WHERE request_id = ANY($1::uuid[])
+)
+SELECT (SELECT array_agg(request_id::text) FROM ended), pg_notify('countersign_result', $4)

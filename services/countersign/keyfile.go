@@ -1,0 +1,163 @@
+package main
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/internal/message"
+)
+
+// PEM types of key files (RFC 7468): PKCS #8 private and PKIX public keys, as
+// openssl writes them.
+const (
+	pemPrivate = "PRIVATE KEY"
+	pemPublic  = "PUBLIC KEY"
+)
+
+// Key types.
+const (
+	keyEd25519 = "ed25519"
+	keyP256    = "p256"
+)
+
+func newKey(kind string) (crypto.Signer, error) {
+	switch kind {
+	case keyEd25519:
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
+	case keyP256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	return nil, fmt.Errorf("key type %q is neither %s nor %s", kind, keyEd25519, keyP256)
+}
+
+// writeKey writes a private key to a new file with mode 0600.
+func writeKey(path string, key crypto.Signer) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("encoding key: %w", err)
+	}
+	defer clear(der)
+	return writeNew(path, pem.EncodeToMemory(&pem.Block{Type: pemPrivate, Bytes: der}), 0o600)
+}
+
+// writeNew never overwrites.
+func writeNew(path string, b []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, os.ErrExist) {
+		return advise(err, "choose another path: nothing is overwritten")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
+}
+
+// readKey reads a private key, which nobody else may be able to read.
+func readKey(path string) (crypto.Signer, error) {
+	if path == "" {
+		return nil, advise(errors.New("no key file is given"), "name one with --key FILE; countersign key new makes one")
+	}
+	if err := config.CheckPrivate(path); err != nil {
+		if errors.Is(err, config.ErrPermissions) {
+			return nil, advise(err, "run: chmod 600 %s", path)
+		}
+		return nil, err
+	}
+	block, err := readPEM(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(block.Bytes)
+	if block.Type != pemPrivate {
+		return nil, fmt.Errorf("%s holds a %q, want a %q", path, block.Type, pemPrivate)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%s: a %T cannot sign", path, key)
+	}
+	if _, err := message.NewJWK(signer.Public()); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return signer, nil
+}
+
+// readEd25519 reads a private key that must be an Ed25519 key, as those of
+// approvers and policy admins are.
+func readEd25519(path string) (ed25519.PrivateKey, error) {
+	key, err := readKey(path)
+	if err != nil {
+		return nil, err
+	}
+	k, ok := key.(ed25519.PrivateKey)
+	if !ok {
+		return nil, advise(fmt.Errorf("%s is not an Ed25519 key", path), "run: countersign key new --out FILE")
+	}
+	return k, nil
+}
+
+func readPEM(path string) (*pem.Block, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(b)
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return nil, advise(fmt.Errorf("%s is not a PEM file", path), "make a key with: countersign key new --out FILE")
+	}
+	return block, nil
+}
+
+// readPublic reads the public key of a key file: a JWK, a PEM public key, or
+// the public half of a PEM private key.
+func readPublic(path string) (message.JWK, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return message.JWK{}, err
+	}
+	if len(b) > 0 && b[0] == '{' {
+		return parseJWK(path, b)
+	}
+	block, err := readPEM(path)
+	if err != nil {
+		return message.JWK{}, err
+	}
+	if block.Type == pemPrivate {
+		key, err := readKey(path)
+		if err != nil {
+			return message.JWK{}, err
+		}
+		return message.NewJWK(key.Public())
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return message.JWK{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return message.NewJWK(public)
+}
+
+func parseJWK(path string, b []byte) (message.JWK, error) {
+	var key message.JWK
+	if err := message.DecodeStrict(b, &key); err != nil {
+		return key, fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := key.PublicKey(); err != nil {
+		return key, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil
+}

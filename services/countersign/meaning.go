@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/transaction"
+	"github.com/countersign/countersign/transaction/ethereum"
+)
+
+// oneDescriptor gives the descriptor that came with a request for whatever id
+// is asked for; the interpreter checks that it is of that id. A false one
+// would give false digests, and a vote on them is good for nothing.
+type oneDescriptor []byte
+
+func (d oneDescriptor) WalletDescriptor(context.Context, string) ([]byte, error)  { return d, nil }
+func (d oneDescriptor) AccountDescriptor(context.Context, string) ([]byte, error) { return d, nil }
+
+// interpret computes what a statement means from its bytes and the descriptor
+// of its account.
+func interpret(ctx context.Context, deployment message.Hash, statement, descriptor []byte) (transaction.Meaning, error) {
+	var of struct {
+		Roles      []string `json:"roles"`
+		Generation int      `json:"generation"`
+	}
+	if err := json.Unmarshal(descriptor, &of); err != nil {
+		return transaction.Meaning{}, fmt.Errorf("descriptor: %w", err)
+	}
+	return transaction.Interpreter{
+		Deployment: deployment, Roles: of.Roles, Generation: of.Generation,
+		Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: oneDescriptor(descriptor),
+	}.Interpret(ctx, statement)
+}
+
+// describe says in words what a request does.
+func describe(m transaction.Meaning) []string {
+	var out []string
+	switch {
+	case m.WalletCreate != nil:
+		out = append(out, fmt.Sprintf("make a wallet for %q, labelled %q", m.WalletCreate.Owner, m.WalletCreate.Label))
+	case m.AccountCreate != nil:
+		out = append(out, fmt.Sprintf("derive account %s on %s in wallet %s", m.AccountCreate.Path, m.AccountCreate.Chain, m.Wallet))
+	}
+	e := m.Effects
+	for _, v := range e.Moves {
+		out = append(out, fmt.Sprintf("move %s of %s from %s to %s", v.Amount, v.Asset, v.From, v.To))
+	}
+	for _, v := range e.Allowances {
+		out = append(out, fmt.Sprintf("let %s take up to %s of %s", v.Spender, v.Amount, v.Asset))
+	}
+	for _, v := range e.Unknown {
+		out = append(out, fmt.Sprintf("UNKNOWN CALL to %q, selector %x, %d bytes: nobody can tell what it does", v.To, v.Selector, v.Size))
+	}
+	if e.Fee != nil {
+		out = append(out, fmt.Sprintf("pay a fee of at most %s of %s", e.Fee, e.FeeAsset))
+	}
+	if e.Message != nil {
+		out = append(out, fmt.Sprintf("sign the message %q", e.Message))
+	}
+	return out
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/proposer/api"
+)
+
+// How long commands wait for a request's end, and how long a request is open,
+// unless told otherwise.
+const (
+	defaultWait    = 30 * time.Second
+	defaultExpires = time.Hour
+	// firstLook is the first wait: a request that needs no people has ended
+	// long before, one that does is reported without making anybody wait.
+	firstLook = 2 * time.Second
+	// longestLook is the longest that the service waits in one call.
+	longestLook = 60 * time.Second
+)
+
+// submitFlags are the flags of every command that makes a request.
+type submitFlags struct {
+	wait    time.Duration
+	expires time.Duration
+}
+
+func (f *submitFlags) add(c *cobra.Command) {
+	c.Flags().DurationVar(&f.wait, "wait", defaultWait, "how long to wait for the end; 0 returns at once")
+	c.Flags().DurationVar(&f.expires, "expires", defaultExpires, "how long the request stays open, at most 168h")
+}
+
+// submission is what a command asks for.
+type submission struct {
+	kind    message.Kind
+	wallet  string
+	account string
+	payload any
+}
+
+// submit signs and sends a request, waits, and shows how it stands.
+func (a *app) submit(ctx context.Context, c *client.Client, s submission, f submitFlags) error {
+	statement, err := c.NewStatement(s.kind, s.wallet, s.account, s.payload, f.expires)
+	if err != nil {
+		return err
+	}
+	r, err := c.Submit(ctx, statement, min(f.wait, firstLook))
+	if err != nil {
+		return err
+	}
+	if r, err = await(ctx, c, r, f.wait-firstLook); err != nil {
+		return fmt.Errorf("waiting for request %s: %w", statement.ID, err)
+	}
+	return a.showRequest(r, f.wait > 0)
+}
+
+// await waits until the request has ended, waits for people, or the time is
+// over.
+func await(ctx context.Context, c *client.Client, r api.Request, wait time.Duration) (api.Request, error) {
+	for deadline := time.Now().Add(wait); !r.Ended() && r.Status != message.StatusWaiting; {
+		left := time.Until(deadline)
+		if left <= 0 {
+			break
+		}
+		var err error
+		if r, err = c.Wait(ctx, r.ID, min(left, longestLook, firstLook)); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+func (a *app) requestCommand() *cobra.Command {
+	return a.userFlags(group("request", "List, show and follow requests", a.requestList(), a.requestShow(), a.requestWatch()))
+}
+
+func (a *app) requestList() *cobra.Command {
+	var f client.Filter
+	var status, kind string
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List your requests, newest first",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, _, err := a.connect(false)
+			if err != nil {
+				return err
+			}
+			f.Status, f.Kind = message.Status(status), message.Kind(kind)
+			page, err := c.List(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			return a.show(page, func(w io.Writer) {
+				for _, r := range page.Requests {
+					fmt.Fprintf(w, "%s  %-9s  %-21s  %s\n", r.ID, r.Status, r.Kind, r.Submitted.Format(time.RFC3339))
+				}
+				showNext(w, page.Next)
+			})
+		},
+	}
+	c.Flags().StringVar(&status, "status", "", "only those with this status")
+	c.Flags().StringVar(&kind, "kind", "", "only those of this kind")
+	c.Flags().StringVar(&f.Wallet, "wallet", "", "only those of this wallet")
+	c.Flags().IntVar(&f.Limit, "limit", 0, "how many to show at most")
+	c.Flags().StringVar(&f.Cursor, "cursor", "", "go on from here")
+	return c
+}
+
+func showNext(w io.Writer, cursor string) {
+	if cursor != "" {
+		fmt.Fprintf(w, "more: --cursor %s\n", cursor)
+	}
+}
+
+func (a *app) requestShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a request with its decisions and result",
+		Args:  exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, err := a.connect(false)
+			if err != nil {
+				return err
+			}
+			r, err := c.Get(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.showRequest(r, false)
+		},
+	}
+}
+
+func (a *app) requestWatch() *cobra.Command {
+	return &cobra.Command{
+		Use:   "watch ID",
+		Short: "Follow a request until it ends",
+		Args:  exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, err := a.connect(false)
+			if err != nil {
+				return err
+			}
+			r, err := c.Watch(cmd.Context(), args[0], func(r api.Request) error {
+				if !a.json && !r.Ended() {
+					fmt.Fprintf(a.out, "%s  %s\n", time.Now().Format(time.TimeOnly), standing(r))
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			return a.showRequest(r, true)
+		},
+	}
+}
+
+// standing is one line on where an open request stands.
+func standing(r api.Request) string {
+	out := string(r.Status)
+	for _, d := range r.Decisions {
+		out += fmt.Sprintf("  %s: %s", d.Role, d.Decision)
+	}
+	for _, w := range r.Waiting {
+		out += fmt.Sprintf("  %s waits for people: %s", w.Role, w.Note)
+	}
+	return out
+}
+
+// showRequest writes a request. If its end was awaited, one that did not end
+// well gives an exit code of its own.
+func (a *app) showRequest(r api.Request, awaited bool) error {
+	if err := a.show(r, func(w io.Writer) { writeRequest(w, r) }); err != nil {
+		return err
+	}
+	switch {
+	case !awaited || r.Status == message.StatusSigned || r.Status == message.StatusDone:
+		return nil
+	case r.Ended():
+		return ended{exitRefused, string(r.Status)}
+	}
+	return ended{exitNotEnded, string(r.Status)}
+}
+
+func writeRequest(w io.Writer, r api.Request) {
+	fmt.Fprintf(w, "request  %s\nkind     %s\nstatus   %s\n", r.ID, r.Kind, r.Status)
+	if r.Wallet != "" {
+		fmt.Fprintf(w, "wallet   %s\n", r.Wallet)
+	}
+	if r.Account != "" {
+		fmt.Fprintf(w, "account  %s\n", r.Account)
+	}
+	for _, d := range r.Decisions {
+		fmt.Fprintf(w, "  %-14s %s\n", d.Role, d.Decision)
+	}
+	for _, v := range r.Waiting {
+		fmt.Fprintf(w, "  %-14s waits for people: %s\n", v.Role, v.Note)
+	}
+	if r.Result == nil {
+		writeOpen(w, r)
+		return
+	}
+	for _, reason := range r.Result.Reasons {
+		fmt.Fprintf(w, "reason   %s: %s (%s)\n", reason.Role, reason.Detail, reason.Code)
+	}
+	if len(r.Result.Output) > 0 && string(r.Result.Output) != "null" {
+		fmt.Fprintf(w, "output   %s\n", r.Result.Output)
+	}
+}
+
+func writeOpen(w io.Writer, r api.Request) {
+	if r.Status == message.StatusWaiting {
+		fmt.Fprintf(w, "next     an approver runs: countersign approve %s --key FILE\n", r.ID)
+		return
+	}
+	fmt.Fprintf(w, "next     countersign request watch %s\n", r.ID)
+}

@@ -1,0 +1,14 @@
+// Command fraud is the policy service that looks for fraud: deny lists, limits
+// per transaction and per 24 hours, calls that nobody understands.
+package main
+
+import (
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/fraud"
+	"github.com/countersign/countersign/services/internal/role"
+)
+
+func main() {
+	role.Main(message.RoleFraud, func() policy.Decider { return fraud.New() })
+}

@@ -1,0 +1,161 @@
+// Package boot is what the mains of the services share: the command line, the
+// deployment's keys, the health server and an orderly end.
+//
+// It trusts the configuration and the files that it names. It decides nothing
+// about requests and holds no state of its own.
+package boot
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/secrets"
+)
+
+// Command is one verb of a service's command line.
+type Command struct {
+	Name string
+	Does string // one line of help
+	Run  func(ctx context.Context, configPath string) error
+}
+
+// Exit codes of a service.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// Main runs the command that the arguments name and ends the process: 0 after
+// an orderly end (also by SIGINT or SIGTERM), 1 after an error, 2 for a wrong
+// command line.
+func Main(service string, commands ...Command) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, service, commands, os.Args[1:], os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, service string, commands []Command, args []string, stderr io.Writer) int {
+	command, path, err := parse(service, commands, args)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n%s", service, err, usage(service, commands))
+		return exitUsage
+	}
+	err = command.Run(ctx, path)
+	if err == nil || (errors.Is(err, context.Canceled) && ctx.Err() != nil) {
+		return 0
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", service, err)
+	return exitFailure
+}
+
+func parse(service string, commands []Command, args []string) (Command, string, error) {
+	if len(args) == 0 {
+		return Command{}, "", errors.New("no command given")
+	}
+	for _, c := range commands {
+		if c.Name != args[0] {
+			continue
+		}
+		flags := flag.NewFlagSet(service, flag.ContinueOnError)
+		flags.SetOutput(io.Discard)
+		path := flags.String("config", "", "path of the configuration file")
+		if err := flags.Parse(args[1:]); err != nil {
+			return c, "", err
+		}
+		if *path == "" || flags.NArg() > 0 {
+			return c, "", errors.New("exactly --config FILE is wanted")
+		}
+		return c, *path, nil
+	}
+	return Command{}, "", fmt.Errorf("unknown command %q", args[0])
+}
+
+func usage(service string, commands []Command) string {
+	out := "usage:\n"
+	for _, c := range commands {
+		out += fmt.Sprintf("  %s %s --config FILE\n      %s\n", service, c.Name, c.Does)
+	}
+	return out
+}
+
+// Deployment is what a service knows of its deployment from its files.
+type Deployment struct {
+	Service string
+	Genesis message.Genesis
+	ID      message.Hash
+	Keyring *secrets.Keyring
+	Log     *slog.Logger
+}
+
+// Errors of Open.
+var (
+	// ErrDevelopment says that the genesis is for development but the
+	// configuration does not allow that.
+	ErrDevelopment = errors.New("genesis is for development: a strict service does not serve it (development: true in the configuration would)")
+	// ErrStrict says the opposite.
+	ErrStrict = errors.New("genesis is strict, but the configuration says development: true: take that out")
+)
+
+// Open reads the genesis document and the service's branch files.
+func Open(service string, cfg config.Service) (*Deployment, error) {
+	raw, err := os.ReadFile(cfg.Genesis)
+	if err != nil {
+		return nil, fmt.Errorf("reading genesis: %w", err)
+	}
+	genesis, id, err := message.ParseGenesis(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.Genesis, err)
+	}
+	if err := checkMode(genesis.Mode, cfg.Development); err != nil {
+		return nil, err
+	}
+	pairs, err := readBranches(cfg.Branches)
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := secrets.NewKeyring(id, service, genesis.Roles, pairs...)
+	if err != nil {
+		return nil, err
+	}
+	d := &Deployment{Service: service, Genesis: genesis, ID: id, Keyring: keyring, Log: cfg.Log.Logger(service)}
+	if genesis.Mode == message.ModeDevelopment {
+		d.Log.Warn("this is a development deployment: do not keep anything of value in it", "deployment", id)
+	}
+	return d, nil
+}
+
+func checkMode(mode message.Mode, development bool) error {
+	switch {
+	case mode == message.ModeDevelopment && !development:
+		return ErrDevelopment
+	case mode == message.ModeStrict && development:
+		return ErrStrict
+	}
+	return nil
+}
+
+func readBranches(files []config.Branches) ([]secrets.Pair, error) {
+	var pairs []secrets.Pair
+	for _, f := range files {
+		build, err := secrets.ReadBranchFile(f.Build)
+		if err != nil {
+			return nil, err
+		}
+		deploy, err := secrets.ReadBranchFile(f.Deploy)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, secrets.Pair{Build: build, Deploy: deploy})
+	}
+	return pairs, nil
+}

@@ -1,0 +1,96 @@
+// Package role is what the mains of the policy services share: everything but
+// the decider.
+//
+// It trusts the configuration. It decides nothing itself.
+package role
+
+import (
+	"context"
+	"errors"
+
+	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/services/internal/boot"
+)
+
+// Main is the main of a policy service that has no outer face.
+func Main(name string, decider func() policy.Decider) {
+	boot.Main(name,
+		boot.Command{Name: "run", Does: "decide on requests until SIGTERM", Run: func(ctx context.Context, path string) error {
+			cfg, err := load(path)
+			if err != nil {
+				return err
+			}
+			return run(ctx, name, cfg, decider())
+		}},
+		InitCommand(name, load),
+	)
+}
+
+func load(path string) (config.Service, error) {
+	var cfg config.Role
+	err := config.Load(path, &cfg)
+	return cfg.Service, err
+}
+
+// InitCommand is the verb that begins a role's record chain and prints its
+// identity key. It is given once in the life of a deployment.
+func InitCommand(name string, load func(path string) (config.Service, error)) boot.Command {
+	return boot.Command{
+		Name: "init", Does: "begin the role's records and print the identity public key, once",
+		Run: func(ctx context.Context, path string) error {
+			cfg, err := load(path)
+			if err != nil {
+				return err
+			}
+			return initialise(ctx, name, cfg)
+		},
+	}
+}
+
+func initialise(ctx context.Context, name string, cfg config.Service) error {
+	node, service, err := New(name, cfg, undecided{})
+	if err != nil {
+		return err
+	}
+	defer node.DB.Close()
+	key, err := service.Init(ctx)
+	if err != nil {
+		return err
+	}
+	return boot.PrintKey(key)
+}
+
+// undecided is the decider of a runtime that never runs.
+type undecided struct{}
+
+func (undecided) Decide(context.Context, policy.Request) (policy.Decision, error) {
+	return policy.Decision{}, errors.New("this process decides nothing")
+}
+
+func run(ctx context.Context, name string, cfg config.Service, decider policy.Decider) error {
+	node, service, err := New(name, cfg, decider)
+	if err != nil {
+		return err
+	}
+	defer node.DB.Close()
+	return node.Serve(ctx, cfg.Health, service.Ready, service.Run)
+}
+
+// New makes the runtime of a policy service.
+func New(name string, cfg config.Service, decider policy.Decider) (*boot.Node, *policy.Service, error) {
+	node, err := boot.Connect(name, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	service, err := policy.New(policy.Config{
+		Role: name, Genesis: node.Genesis, Deployment: node.ID, Keyring: node.Keyring,
+		DB: node.DB, Queue: node.Queue, Interpreter: node.Interpreter, Policy: node.Policy,
+		Decider: decider, Attester: node.Attester, Now: boot.Now, Log: node.Log,
+	})
+	if err != nil {
+		node.DB.Close()
+		return nil, nil, err
+	}
+	return node, service, nil
+}

@@ -1,0 +1,74 @@
+// Command proposer is the service that lets end users in, puts their requests
+// on the queue and gives back results. See package proposer.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/proposer"
+	"github.com/countersign/countersign/secrets"
+	"github.com/countersign/countersign/services/internal/boot"
+)
+
+func main() {
+	boot.Main(secrets.ServiceProposer,
+		boot.Command{Name: "run", Does: "serve the API until SIGTERM", Run: run},
+	)
+}
+
+func run(ctx context.Context, path string) error {
+	var cfg config.Proposer
+	if err := config.Load(path, &cfg); err != nil {
+		return err
+	}
+	node, err := boot.Connect(secrets.ServiceProposer, cfg.Service)
+	if err != nil {
+		return err
+	}
+	defer node.DB.Close()
+	server, err := newServer(node, cfg)
+	if err != nil {
+		return err
+	}
+	certificate, err := cfg.Listen.Load()
+	if err != nil {
+		return err
+	}
+	return node.Serve(ctx, cfg.Health, server.Ready, func(ctx context.Context) error {
+		return serve(ctx, server, cfg.Listen.Address, certificate)
+	})
+}
+
+func newServer(node *boot.Node, cfg config.Proposer) (*proposer.Server, error) {
+	c := proposer.Config{
+		Deployment: node.ID, Roles: node.Genesis.Roles, Queue: node.Queue, Wallets: wallets{node.Store},
+		Policy: node.Policy, DB: node.DB, Now: boot.Now, Log: node.Log,
+	}
+	var err error
+	if t := cfg.Tokens; t != nil {
+		if c.JWKS, err = os.ReadFile(t.JWKS); err != nil {
+			return nil, fmt.Errorf("tokens.jwks: %w", err)
+		}
+		c.Issuer, c.Audience = t.Issuer, t.Audience
+	}
+	if cfg.ClientCA != "" {
+		if c.ClientCAs, err = config.CertPool(cfg.ClientCA); err != nil {
+			return nil, fmt.Errorf("client_ca: %w", err)
+		}
+	}
+	return proposer.New(c)
+}
+
+func serve(ctx context.Context, server *proposer.Server, address string, certificate tls.Certificate) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening for the API: %w", err)
+	}
+	return errors.Join(server.Serve(ctx, listener, certificate), ctx.Err())
+}

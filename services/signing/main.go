@@ -1,0 +1,81 @@
+// Command signing is the service that verifies every countersignature, opens
+// one account's key and signs. See package signing.
+package main
+
+import (
+	"context"
+
+	"github.com/countersign/countersign/audit"
+	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/secrets"
+	"github.com/countersign/countersign/services/internal/boot"
+	"github.com/countersign/countersign/signing"
+	"github.com/countersign/countersign/wallet"
+)
+
+func main() {
+	boot.Main(secrets.ServiceSigning,
+		boot.Command{Name: "run", Does: "sign approved requests until SIGTERM", Run: run},
+		boot.Command{Name: "init", Does: "print the identity public key for the policy document", Run: initialise},
+		boot.Command{Name: "verifiers", Does: "print the SCRAM verifiers of all services for: countersign database init", Run: verifiers},
+	)
+}
+
+func load(path string) (config.Service, error) {
+	var cfg config.Signing
+	err := config.Load(path, &cfg)
+	return cfg.Service, err
+}
+
+func run(ctx context.Context, path string) error {
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	node, err := boot.Connect(secrets.ServiceSigning, cfg)
+	if err != nil {
+		return err
+	}
+	defer node.DB.Close()
+	service, err := signing.New(signing.Config{
+		Genesis: node.Genesis, Deployment: node.ID, Keyring: node.Keyring, DB: node.DB, Queue: node.Queue,
+		Store: node.Store, Seeds: wallet.NewSoftwareSource(), Interpreter: node.Interpreter,
+		Policy: node.Policy, Attester: node.Attester, Audit: audit.Table{}, Now: boot.Now, Log: node.Log,
+	})
+	if err != nil {
+		return err
+	}
+	return node.Serve(ctx, cfg.Health, service.Ready, service.Run)
+}
+
+func initialise(_ context.Context, path string) error {
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	d, err := boot.Open(secrets.ServiceSigning, cfg)
+	if err != nil {
+		return err
+	}
+	key, err := signing.IdentityKey(d.Keyring)
+	if err != nil {
+		return err
+	}
+	return boot.PrintKey(key)
+}
+
+func verifiers(_ context.Context, path string) error {
+	cfg, err := load(path)
+	if err != nil {
+		return err
+	}
+	d, err := boot.Open(secrets.ServiceSigning, cfg)
+	if err != nil {
+		return err
+	}
+	out, err := signing.Verifiers(d.Keyring, d.Genesis.Roles)
+	if err != nil {
+		return err
+	}
+	return boot.PrintJSON(out)
+}

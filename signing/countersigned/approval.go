@@ -1,0 +1,202 @@
+package countersigned
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/transaction"
+)
+
+// seat is one announced key in one live epoch.
+type seat struct {
+	epoch  *epoch
+	member *member
+}
+
+// voice is a reply whose signature verified under an announced key. What it
+// says is the role's own word; whether it fits is not yet known.
+type voice struct {
+	approval   message.Approval
+	sum        message.Hash // SHA-256 of the compact JWS
+	attachment []byte
+	seats      []seat // newest epoch first
+}
+
+// approval is a role's approval that was verified in full, with the shares for
+// one live epoch.
+type approval struct {
+	role    string
+	sum     message.Hash
+	expires time.Time
+	seat    seat
+	shares  []message.SealedShare
+}
+
+// listen returns the replies that were signed by announced keys, in order.
+// The role comes from the key: an approval that claims another one is nobody's.
+func (v *Verifier) listen(replies []Reply) []voice {
+	var out []voice
+	for _, r := range replies {
+		kid, err := message.KeyID(message.TypApproval, r.Approval)
+		if err != nil {
+			continue
+		}
+		seats := v.seats(kid)
+		if len(seats) == 0 {
+			continue
+		}
+		m := seats[0].member
+		a := message.Approval{}
+		if message.VerifyEd25519(message.TypApproval, kid, m.key, r.Approval, &a) != nil {
+			continue
+		}
+		if a.Version != message.Version || a.Deployment != v.cfg.Deployment ||
+			!slices.Contains(v.cfg.Keyring.Generations(), a.Generation) ||
+			a.Role != m.role || a.Instance != m.instance {
+			continue
+		}
+		out = append(out, voice{a, message.Sum(r.Approval), r.Attachment, seats})
+	}
+	return out
+}
+
+// seats returns where a key is announced and usable now, newest epoch first.
+func (v *Verifier) seats(kid string) []seat {
+	var out []seat
+	for _, e := range v.live() {
+		e.mu.RLock()
+		m := e.members[kid]
+		e.mu.RUnlock()
+		if m != nil && v.usable(m) {
+			out = append(out, seat{e, m})
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// approvals returns one verified approval of each required role, the newest
+// that is valid, or a reason for each role that has none. Several of one role
+// count once.
+func (x *examination) approvals() (found []approval, refused []message.RoleReason) {
+	for _, role := range x.v.cfg.Genesis.Roles {
+		a, reason := x.approvalOf(role)
+		if reason != nil {
+			refused = append(refused, message.RoleReason{Role: role, Reason: *reason})
+			continue
+		}
+		found = append(found, a)
+	}
+	return found, refused
+}
+
+func (x *examination) approvalOf(role string) (approval, *message.Reason) {
+	reason := &message.Reason{Code: CodeMissing}
+	for _, voice := range slices.Backward(x.voices) {
+		if voice.approval.Role != role {
+			continue
+		}
+		a, why := x.check(voice)
+		if why == nil {
+			return a, nil
+		}
+		reason = why
+	}
+	return approval{}, reason
+}
+
+// check holds one approval against what this service computed by itself.
+func (x *examination) check(v voice) (approval, *message.Reason) {
+	a, m := v.approval, x.meaning
+	switch {
+	case a.Request != x.ID || a.Envelope != x.hash:
+		return approval{}, &message.Reason{Code: CodeApprovalOther}
+	case a.Decision != message.Approve:
+		return approval{}, &message.Reason{Code: CodeMissing}
+	case !timely(x.now, a.Issued, a.Expires):
+		return approval{}, &message.Reason{Code: CodeApprovalTimes}
+	case a.Policy != x.active.Ref:
+		return approval{}, &message.Reason{Code: CodeApprovalPolicy}
+	case a.Kind != m.Statement.Kind || a.Wallet != m.Wallet || a.Account != m.Account:
+		return approval{}, &message.Reason{Code: CodeApprovalDiffers, Detail: "kind, wallet or account"}
+	case a.Descriptor != m.Descriptor:
+		return approval{}, &message.Reason{Code: CodeApprovalDiffers, Detail: "descriptor"}
+	case !slices.EqualFunc(a.Digests, m.Digests, equalDigest):
+		return approval{}, &message.Reason{Code: CodeApprovalDiffers, Detail: "digests"}
+	}
+	return x.checkAttachment(v)
+}
+
+func (x *examination) checkAttachment(v voice) (approval, *message.Reason) {
+	var at message.Attachment
+	if err := message.Decode(v.attachment, &at); err != nil {
+		return approval{}, &message.Reason{Code: CodeApprovalShares, Detail: "attachment is not readable"}
+	}
+	if err := x.checkVotes(v.approval, at.Evidence); err != nil {
+		return approval{}, &message.Reason{Code: CodeApprovalVotes, Detail: detail(err)}
+	}
+	for _, s := range v.seats {
+		if shares, ok := sharesFor(s.epoch.id, v.approval, at, x.meaning.Releases); ok {
+			return approval{v.approval.Role, v.sum, v.approval.Expires.Time, s, shares}, nil
+		}
+	}
+	return approval{}, &message.Reason{Code: CodeApprovalShares, Detail: "missing, altered or not the ones needed"}
+}
+
+// checkVotes verifies every vote that the approval cites, under the active
+// policy document: what stands beside the approval must be exactly what it
+// names.
+func (x *examination) checkVotes(a message.Approval, votes []string) error {
+	if len(votes) != len(a.Evidence) {
+		return fmt.Errorf("%d votes are cited, %d are there", len(a.Evidence), len(votes))
+	}
+	want := message.Vote{
+		Version: message.Version, Deployment: x.v.cfg.Deployment, Request: x.ID, Envelope: x.hash,
+		Digests: x.meaning.Digests, Decision: message.Approve, Expires: x.meaning.Statement.Expires,
+	}
+	for i, compact := range votes {
+		if message.Sum([]byte(compact)) != a.Evidence[i] || slices.Contains(votes[:i], compact) {
+			return fmt.Errorf("vote %d is not the one that is cited", i)
+		}
+		if _, _, err := document.VerifyVote(x.active, compact, want, x.now); err != nil {
+			return fmt.Errorf("vote %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// sharesFor returns the sealed shares for one epoch, if the approval names the
+// epoch once, their hash is the one that it names, and they are exactly the
+// shares that the request needs.
+func sharesFor(id message.EpochID, a message.Approval, at message.Attachment, releases []transaction.Release) ([]message.SealedShare, bool) {
+	named := slices.DeleteFunc(slices.Clone(a.Epochs), func(e message.EpochShares) bool { return e.Epoch != id })
+	beside := slices.DeleteFunc(slices.Clone(at.Shares), func(s message.Shares) bool { return s.Epoch != id })
+	if len(named) != 1 || len(beside) != 1 {
+		return nil, false
+	}
+	sum, err := beside[0].Hash()
+	if err != nil || sum != named[0].Shares {
+		return nil, false
+	}
+	fits := slices.EqualFunc(beside[0].Shares, releases, func(s message.SealedShare, r transaction.Release) bool {
+		return s.Scope == r.Scope && s.ID == r.ID && s.Generation == r.Generation
+	})
+	return beside[0].Shares, fits
+}
+
+// timely reports whether a message that says these times counts now: not from
+// the future (but for Skew), not over, and not longer than MaxLifetime.
+func timely(now time.Time, issued, expires message.Time) bool {
+	return !issued.After(now.Add(Skew)) && now.Before(expires.Time) &&
+		issued.Before(expires.Time) && expires.Sub(issued.Time) <= MaxLifetime
+}
+
+func equalDigest(a, b message.Digest) bool {
+	return a.Algorithm == b.Algorithm && bytes.Equal(a.Value, b.Value)
+}
+
+func equalRoles(a, b []string) bool { return slices.Equal(a, b) }

@@ -1,0 +1,175 @@
+package signing
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/audit"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/queue"
+	"github.com/countersign/countersign/secrets/hpkeshare"
+	"github.com/countersign/countersign/signing/countersigned"
+	"github.com/countersign/countersign/wallet"
+)
+
+// Reason codes of requests that were approved and could not be carried out.
+// They are stable.
+const (
+	// CodeNotOpened: the stored key does not open with the released shares.
+	CodeNotOpened = "key_not_opened"
+	// CodeChanged: the stored record is not the approved one, or an id that is
+	// to be created is taken.
+	CodeChanged = "record_changed"
+	// CodeFailed: the key could not do what was approved.
+	CodeFailed = "signing_failed"
+)
+
+// end is a request's result on its way to the database, with the record that
+// belongs into the same transaction.
+type end struct {
+	result  queue.Result
+	outcome countersigned.Outcome
+}
+
+func (e end) creates() bool { return e.outcome.Wallet != nil || e.outcome.Account != nil }
+
+// result signs a result under identity/signing.
+func (s *Service) result(id uuid.UUID, r message.Result) (queue.Result, error) {
+	r.Origin = message.Origin{
+		Version: message.Version, Deployment: s.cfg.Deployment, Generation: s.cfg.Keyring.Generation(),
+	}
+	r.Request, r.Time = id.String(), message.At(s.cfg.Now())
+	body, err := message.SignEd25519(message.TypResult, s.kid, s.identity, r)
+	if err != nil {
+		return queue.Result{}, fmt.Errorf("result of %s: %w", id, err)
+	}
+	return queue.Result{Request: id, Status: string(r.Status), Body: body}, nil
+}
+
+// do carries one request out. It returns an empty end if the request is to be
+// verified again, which happens by itself when its lease is over.
+func (s *Service) do(ctx context.Context, r *countersigned.Request) (end, error) {
+	id, err := uuid.Parse(r.ID())
+	if err != nil {
+		return end{}, fmt.Errorf("request id: %w", err)
+	}
+	result := message.Result{Envelope: r.Envelope(), Approvals: r.Approvals()}
+	out, err := r.CarryOut(ctx)
+	if err != nil {
+		s.cfg.Log.Warn("request was not carried out", "request", id, "error", err)
+		if passing(err) || !s.asked.failed(id) {
+			return end{}, nil
+		}
+		result.Status = message.StatusFailed
+		result.Reasons = []message.RoleReason{{Role: message.RoleSigning, Reason: reasonOf(err)}}
+	} else {
+		result.Status, result.Output = out.Status, out.Output
+	}
+	signed, err := s.result(id, result)
+	return end{signed, out}, err
+}
+
+// passing tells errors that another look may mend from those that lie in the
+// request or its records.
+func passing(err error) bool {
+	return errors.Is(err, countersigned.ErrStale) || errors.Is(err, countersigned.ErrStore) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// reasonOf gives an error a stable code; its text stays in the log.
+func reasonOf(err error) message.Reason {
+	switch {
+	case errors.Is(err, wallet.ErrSealed), errors.Is(err, hpkeshare.ErrSealed):
+		return message.Reason{Code: CodeNotOpened, Detail: "the stored key does not open with the shares that were released"}
+	case errors.Is(err, countersigned.ErrChanged), errors.Is(err, wallet.ErrExists):
+		return message.Reason{Code: CodeChanged, Detail: "the stored record is not the one that was approved"}
+	}
+	return message.Reason{Code: CodeFailed, Detail: "the key could not do what was approved"}
+}
+
+// commit writes results, with the records that belong to them, in one
+// transaction. Of two instances the first one's result stands: the second's
+// output, and of wallet.create its seed, is dropped here.
+func (s *Service) commit(ctx context.Context, ends ...end) error {
+	var taken error
+	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+		var entries []audit.Entry
+		var results []queue.Result
+		for _, e := range ends {
+			results = append(results, e.result)
+		}
+		if err := s.finish(ctx, tx, results, &entries); err != nil {
+			return err
+		}
+		for _, e := range ends {
+			if !slices.ContainsFunc(entries, func(x audit.Entry) bool { return x.Request == e.result.Request }) {
+				s.cfg.Log.Info("another instance was first", "request", e.result.Request)
+				continue
+			}
+			if taken = s.insert(ctx, tx, e.outcome); taken != nil {
+				return taken
+			}
+		}
+		return s.append(ctx, tx, entries)
+	})
+	if errors.Is(taken, wallet.ErrExists) {
+		return errors.Join(err, s.idTaken(ctx, ends[0]))
+	}
+	if err != nil {
+		return fmt.Errorf("committing results: %w", err)
+	}
+	for _, e := range ends {
+		s.asked.forget(e.result.Request)
+	}
+	return nil
+}
+
+// finish writes the results that are the first of their requests, and adds an
+// audit entry for each.
+func (s *Service) finish(ctx context.Context, tx *sql.Tx, results []queue.Result, entries *[]audit.Entry) error {
+	inserted, err := s.cfg.Queue.Finish(ctx, tx, results)
+	if err != nil {
+		return fmt.Errorf("writing results: %w", err)
+	}
+	for _, r := range results {
+		if slices.Contains(inserted, r.Request) {
+			*entries = append(*entries, audit.Entry{Kind: audit.KindResult, Request: r.Request, Body: r.Body})
+		}
+	}
+	return nil
+}
+
+func (s *Service) insert(ctx context.Context, tx *sql.Tx, out countersigned.Outcome) error {
+	if out.Wallet != nil {
+		return s.cfg.Store.InsertWallet(ctx, tx, *out.Wallet)
+	}
+	if out.Account != nil {
+		return s.cfg.Store.InsertAccount(ctx, tx, *out.Account)
+	}
+	return nil
+}
+
+// idTaken ends a creation whose id is taken although the request has no result:
+// somebody else wrote into the table. After a few attempts it ends as failed.
+func (s *Service) idTaken(ctx context.Context, e end) error {
+	if !s.asked.failed(e.result.Request) {
+		return nil
+	}
+	var made message.Result
+	if err := message.Peek(e.result.Body, &made); err != nil {
+		return err
+	}
+	failed, err := s.result(e.result.Request, message.Result{
+		Envelope: made.Envelope, Approvals: made.Approvals, Status: message.StatusFailed,
+		Reasons: []message.RoleReason{{Role: message.RoleSigning, Reason: reasonOf(wallet.ErrExists)}},
+	})
+	if err != nil {
+		return err
+	}
+	return s.commit(ctx, end{result: failed})
+}

@@ -1,0 +1,67 @@
+package ethereum
+
+import (
+	"fmt"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/transaction"
+)
+
+// PersonalMessage is a decoded ethereum.message: EIP-191 version 0x45. Its
+// prefix keeps the digest from ever being that of a transaction or of typed
+// data, also where the message is a hash of one.
+type PersonalMessage struct {
+	from   sender
+	text   []byte
+	digest message.Digest
+}
+
+// messagePayload is the JSON of an ethereum.message: a text, of which the
+// UTF-8 bytes are signed as they are, or bytes as 0x hex.
+type messagePayload struct {
+	Text *string `json:"text,omitempty"`
+	Hex  *string `json:"hex,omitempty"`
+}
+
+func parseMessage(raw jsontext.Value, who sender) (*PersonalMessage, error) {
+	var p messagePayload
+	if err := decode(raw, &p); err != nil {
+		return nil, err
+	}
+	text := []byte{}
+	switch {
+	case p.Text != nil && p.Hex == nil:
+		text = append(text, *p.Text...)
+	case p.Hex != nil && p.Text == nil:
+		b, err := parseHex(*p.Hex)
+		if err != nil {
+			return nil, fmt.Errorf("hex: %w", err)
+		}
+		text = append(text, b...)
+	default:
+		return nil, fmt.Errorf("%w: want either text or hex", ErrPayload)
+	}
+	return &PersonalMessage{
+		from: who, text: text,
+		digest: message.Digest{Algorithm: message.AlgorithmSecp256k1, Value: personalDigest(text)},
+	}, nil
+}
+
+// personalDigest is EIP-191 version 0x45:
+//
+//	keccak256(0x19 || "Ethereum Signed Message:\n" || decimal length || message)
+func personalDigest(text []byte) []byte {
+	prefix := fmt.Sprintf("\x19Ethereum Signed Message:\n%d", len(text))
+	return crypto.Keccak256([]byte(prefix), text)
+}
+
+// Effects shows the message; it moves nothing by itself.
+func (m *PersonalMessage) Effects() transaction.Effects {
+	return transaction.Effects{Message: m.text}
+}
+
+// Digests returns the one digest to be signed.
+func (m *PersonalMessage) Digests() []message.Digest { return []message.Digest{m.digest} }
