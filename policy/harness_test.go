@@ -8,8 +8,6 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
-	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +18,6 @@ import (
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
-	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/secrets/hpkeshare"
@@ -42,151 +39,17 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// clock is a clock that tests set.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// policies is a holder that tests fill.
-type policies struct {
-	mu     sync.Mutex
-	active *document.Active
-	least  int
-}
-
-func (p *policies) Active() *document.Active {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.active != nil && p.active.Version < p.least {
-		return nil
-	}
-	return p.active
-}
-
-func (p *policies) Refresh(context.Context) (bool, error) { return false, nil }
-
-func (p *policies) RequireAtLeast(version int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.least = max(p.least, version)
-}
-
-func (p *policies) set(a *document.Active) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.active = a
-}
-
-// fakeQueue hands a test's tasks to the handler inside real transactions, and
-// keeps notices in memory. The real queue is played by TestOverTheRealQueue.
-type fakeQueue struct {
-	mu       sync.Mutex
-	notices  map[string][]queue.Notice
-	refuse   func(queue.Notice) error // of Publish
-	changed  chan struct{}
-	consumer chan consuming
-	unparked []uuid.UUID
-}
-
-type consuming struct {
-	queue.Consumer
-	handler queue.Handler
-}
-
-func newFakeQueue() *fakeQueue {
-	return &fakeQueue{
-		notices: map[string][]queue.Notice{}, changed: make(chan struct{}, 1), consumer: make(chan consuming, 1),
-	}
-}
-
-func (q *fakeQueue) Consume(ctx context.Context, c queue.Consumer, h queue.Handler) error {
-	q.consumer <- consuming{c, h}
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (q *fakeQueue) Unpark(_ context.Context, _ *sql.Tx, _ string, request uuid.UUID) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.unparked = append(q.unparked, request)
-	return nil
-}
-
-func (q *fakeQueue) Publish(_ context.Context, n queue.Notice) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.refuse != nil {
-		if err := q.refuse(n); err != nil {
-			return err
-		}
-	}
-	q.notices[n.Topic] = append(q.notices[n.Topic], n)
-	return nil
-}
-
-func (q *fakeQueue) Notices(_ context.Context, topic string) ([]queue.Notice, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return slices.Clone(q.notices[topic]), nil
-}
-
-func (q *fakeQueue) Changed(string) <-chan struct{} { return q.changed }
-
-func (q *fakeQueue) wake() {
-	select {
-	case q.changed <- struct{}{}:
-	default:
-	}
-}
-
-// deciderFunc is a decider without state.
-type deciderFunc func(policy.Request) (policy.Decision, error)
-
-func (f deciderFunc) Decide(_ context.Context, r policy.Request) (policy.Decision, error) { return f(r) }
-
-func always(v policy.Verdict) deciderFunc {
-	return func(policy.Request) (policy.Decision, error) {
-		d := policy.Decision{Verdict: v}
-		if v == policy.Reject {
-			d.Reasons = []message.Reason{{Code: "test_rejects"}}
-		}
-		return d, nil
-	}
-}
-
-// none has no descriptors.
-type none struct{}
-
-func (none) WalletDescriptor(context.Context, string) ([]byte, error) {
-	return nil, transaction.ErrNoRecord
-}
-
-func (none) AccountDescriptor(context.Context, string) ([]byte, error) {
-	return nil, transaction.ErrNoRecord
-}
-
 // world is one deployment with its database, clock, policy and notices, and
 // the signing service's side of what policy services say.
 type world struct {
-	t *testing.T
+	t testing.TB
 	*databasetest.DB
 	clock    *clock
 	policies *policies
 	queue    *fakeQueue
 	epochs   map[message.EpochID]*epoch
+	// descriptors are what the services read.
+	descriptors transaction.Descriptors
 }
 
 type epoch struct {
@@ -195,12 +58,12 @@ type epoch struct {
 	private hpke.PrivateKey
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t: t, DB: databasetest.New(t), queue: newFakeQueue(), policies: &policies{},
 		clock:  &clock{now: time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)},
-		epochs: map[message.EpochID]*epoch{},
+		epochs: map[message.EpochID]*epoch{}, descriptors: none{},
 	}
 	w.policies.set(w.Deployment.Active(nil))
 	return w
@@ -223,7 +86,7 @@ func (w *world) config(decider policy.Decider) policy.Config {
 		DB: w.As(role), Queue: w.queue,
 		Interpreter: transaction.Interpreter{
 			Deployment: d.ID, Roles: d.Genesis.Roles, Generation: 1,
-			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: none{},
+			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: w.descriptors,
 		},
 		Policy: w.policies, Decider: decider, Attester: attester,
 		Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
@@ -285,13 +148,13 @@ func (w *world) until(what string, ok func() error) {
 			w.t.Fatalf("%s: %v", what, err)
 		}
 		w.queue.wake()
-		runtime.Gosched()
+		<-time.After(time.Millisecond) // not to take the processor from what is waited for
 	}
 }
 
 // initialised starts a world in which the role was initialised and one epoch
 // is open.
-func initialised(t *testing.T) *world {
+func initialised(t testing.TB) *world {
 	t.Helper()
 	w := newWorld(t)
 	_, err := w.service(always(policy.Approve)).Init(t.Context())

@@ -53,8 +53,10 @@ func (s *Service) follow(ctx context.Context) error {
 }
 
 // greet reads the live hellos once, announces to those that are new, and
-// drops the epochs that are over. seen are the notices that need no second
-// look; it returns those of them that are still there.
+// drops the epochs that are over. seen are the notices that were looked at:
+// true for those that need no second look, false for those that were refused
+// for their times, which a clock that is set right may mend. It returns those
+// that are still there.
 func (s *Service) greet(ctx context.Context, seen map[message.Hash]bool) (map[message.Hash]bool, error) {
 	s.links.sweep(s.cfg.Now())
 	if s.cfg.Policy.Active() == nil {
@@ -67,29 +69,37 @@ func (s *Service) greet(ctx context.Context, seen map[message.Hash]bool) (map[me
 	still := map[message.Hash]bool{}
 	for _, n := range notices {
 		sum := message.Sum(n.Body)
-		if !seen[sum] {
-			if err := s.answer(ctx, n.Body, sum); err != nil {
+		done, known := seen[sum]
+		if !done {
+			if done, err = s.answer(ctx, n.Body, sum, known); err != nil {
 				s.cfg.Log.Error("announcing failed", "role", s.cfg.Role, "error", err)
 				continue // tried again
 			}
 		}
-		still[sum] = true
+		still[sum] = done
 	}
 	return still, nil
 }
 
 // answer verifies one hello and, if it is good, announces this instance's key
 // to it. An error means that it should be tried again; a hello that is refused
-// is logged and done with.
-func (s *Service) answer(ctx context.Context, compact []byte, sum message.Hash) error {
+// is logged, once, and done with unless its times were the fault.
+func (s *Service) answer(ctx context.Context, compact []byte, sum message.Hash, known bool) (done bool, err error) {
 	h, err := s.verifyHello(ctx, compact)
 	if errors.Is(err, errNotOurs) {
-		return nil
+		return true, nil
 	}
 	if err != nil {
-		s.cfg.Log.Warn("hello refused", "role", s.cfg.Role, "error", err)
-		return nil
+		if !known {
+			s.cfg.Log.Warn("hello refused", "role", s.cfg.Role, "error", err)
+		}
+		return !errors.Is(err, errLifetime), nil
 	}
+	return true, s.announce(ctx, h, sum)
+}
+
+// announce makes sure that this instance's key is announced to an epoch.
+func (s *Service) announce(ctx context.Context, h message.Hello, sum message.Hash) (err error) {
 	e := s.links.get(h.Epoch)
 	if e == nil {
 		if s.links.full() {

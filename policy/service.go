@@ -65,7 +65,7 @@ type Config struct {
 	Genesis    message.Genesis
 	Deployment message.Hash
 	Keyring    *secrets.Keyring // of the role
-	DB         *sql.DB          // logged in as the role
+	DB         *sql.DB          // logged in as the role: the pool that Queue uses
 	Queue      Queue
 	// Interpreter's descriptors are cached here for a minute.
 	Interpreter transaction.Interpreter

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/document"
@@ -265,7 +265,7 @@ func TestReadyWantsItsIdentityInThePolicy(t *testing.T) {
 	w := initialised(t)
 	i := w.start(always(policy.Approve)).ready()
 	w.policies.set(w.Deployment.Active(func(d *document.Document) {
-		d.Services[role] = slices.Clone(d.Services[message.RoleSigning])
+		d.Services[role] = []message.JWK{deploymenttest.JWK(t, deploymenttest.Key(t))}
 	}))
 	if err := i.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "identity") {
 		t.Fatalf("ready: %v", err)

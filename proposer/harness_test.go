@@ -311,6 +311,7 @@ type answer struct {
 	body   []byte
 }
 
+// do makes a call and holds the answer against the OpenAPI document.
 func (w *world) do(client *http.Client, r *http.Request) answer {
 	w.t.Helper()
 	response, err := client.Do(r)
@@ -318,7 +319,9 @@ func (w *world) do(client *http.Client, r *http.Request) answer {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	must(w.t, err)
-	return answer{response.StatusCode, response.Header, body}
+	a := answer{response.StatusCode, response.Header, body}
+	described().conform(w.t, r, a)
+	return a
 }
 
 // get calls as a user by token; token "" is nobody.

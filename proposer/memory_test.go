@@ -33,6 +33,7 @@ type memory struct {
 	hold       chan struct{}
 	committing chan int
 	fault      error
+	failures   int // so many commits fail first
 }
 
 func newMemory() *memory {
@@ -72,6 +73,10 @@ func (m *memory) Submit(_ context.Context, batch []queue.Submission, consumers [
 	defer m.mu.Unlock()
 	if m.fault != nil {
 		return nil, m.fault
+	}
+	if m.failures > 0 {
+		m.failures--
+		return nil, errors.New("connection lost")
 	}
 	m.batches, m.consumers = append(m.batches, batch), consumers
 	out := make([]queue.Outcome, len(batch))

@@ -19,7 +19,7 @@ import (
 
 const (
 	defaultPage = 50
-	maxPage     = 200
+	maxPage     = 100
 )
 
 // statuses are the values of the list's status filter. A request that waits
@@ -61,11 +61,31 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) er
 		return problem(CodeIDConflict, "make a new UUIDv7 for a new statement")
 	}
 	w.Header().Set("Location", "/v1/requests/"+submission.ID.String())
-	if outcome == queue.Accepted && wait == 0 {
-		writeJSON(w, http.StatusAccepted, mediaType, newRequest(submission, statement, received))
+	if outcome != queue.Accepted {
+		return s.answer(w, r, submission.ID, user, wait, http.StatusAccepted)
+	}
+	fresh := newRequest(submission, statement, received)
+	if wait == 0 {
+		writeJSON(w, http.StatusAccepted, mediaType, fresh)
 		return nil
 	}
-	return s.answer(w, r, submission.ID, user, wait, http.StatusAccepted)
+	if result, ok := s.await(w, r, submission.ID, wait); ok && s.complete(r.Context(), &fresh, submission, result) {
+		writeJSON(w, http.StatusOK, mediaType, fresh)
+		return nil
+	}
+	return s.answer(w, r, submission.ID, user, 0, http.StatusAccepted)
+}
+
+// complete adds the result to a request that was just accepted. It saves the
+// usual case, a signature, from reading the whole request back: its decisions
+// are all approvals and stay out of the answer. Any other end is read back.
+func (s *Server) complete(ctx context.Context, fresh *api.Request, submission queue.Submission, stored queue.Result) bool {
+	if stored.Status != string(message.StatusSigned) && stored.Status != string(message.StatusDone) {
+		return false
+	}
+	result := s.result(ctx, queue.View{Submission: submission, Result: &stored})
+	fresh.Result, fresh.Status = result, result.Status
+	return result.Status == message.StatusSigned || result.Status == message.StatusDone
 }
 
 // submission makes the envelope: the statement's exact bytes, the signature as
@@ -117,8 +137,8 @@ func requestID(text string) (uuid.UUID, error) {
 // answer waits for the result, if asked to, and shows the request as it then
 // stands: with 200 when it has ended, else with open.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, id uuid.UUID, user string, wait time.Duration, open int) error {
-	if wait > 0 && s.await(r.Context(), id, wait) {
-		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait.Seconds())))
+	if wait > 0 {
+		s.await(w, r, id, wait)
 	}
 	view, err := s.owned(r.Context(), id, user)
 	if err != nil {
@@ -136,22 +156,22 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id uuid.UUID, us
 	return nil
 }
 
-// await returns when the result is there, the time is over or the server
-// stops; false when so many wait already that nobody more may.
-func (s *Server) await(ctx context.Context, id uuid.UUID, wait time.Duration) bool {
+// await returns the result when it is there; false when the time is over, the
+// server stops, or so many wait already that nobody more may.
+func (s *Server) await(w http.ResponseWriter, r *http.Request, id uuid.UUID, wait time.Duration) (queue.Result, bool) {
 	select {
 	case s.waiters <- struct{}{}:
 		defer func() { <-s.waiters }()
 	default:
-		return false
+		return queue.Result{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait.Seconds())))
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	stop := context.AfterFunc(s.stopping, cancel)
 	defer stop()
-	// Whatever ended the wait, the caller is shown what the database says.
-	_, _ = s.queue.Await(ctx, id)
-	return true
+	result, err := s.queue.Await(ctx, id)
+	return result, err == nil
 }
 
 // owned returns a request of this user. Another user's is as absent as one

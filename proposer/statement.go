@@ -3,6 +3,7 @@ package proposer
 import (
 	"crypto"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -70,7 +71,7 @@ func parseStatement(body []byte, deployment message.Hash, now time.Time) (messag
 	switch {
 	case errors.Is(err, message.ErrUnknownKind):
 		return s, problem(CodeUnknownKind, "this deployment has no such kind")
-	case err != nil && s.ID != "" && s.Audience != deployment && !isJSONError(err):
+	case err != nil && isForOther(body, deployment):
 		return s, problem(CodeWrongAudience, "audience is not this deployment's id, %s", deployment)
 	case err != nil:
 		return s, problem(CodeInvalidStatement, "%s", describe(err))
@@ -81,10 +82,11 @@ func parseStatement(body []byte, deployment message.Hash, now time.Time) (messag
 	return s, nil
 }
 
-func isJSONError(err error) bool {
-	var syntactic *jsontext.SyntacticError
-	var semantic *json.SemanticError
-	return errors.As(err, &syntactic) || errors.As(err, &semantic)
+// isForOther says whether a statement that was refused is well-formed, but
+// names another deployment.
+func isForOther(body []byte, deployment message.Hash) bool {
+	var s message.Statement
+	return message.DecodeStrict(body, &s) == nil && s.ID != "" && s.Audience != deployment
 }
 
 // describe says what is wrong with a statement without naming our own types.
@@ -97,7 +99,7 @@ func describe(err error) string {
 	if errors.As(err, &syntactic) {
 		return "at " + pointer(syntactic.JSONPointer) + ": " + cause(syntactic.Err, "is not valid JSON")
 	}
-	return err.Error()
+	return strings.TrimPrefix(err.Error(), fmt.Sprintf("decoding %T: ", &message.Statement{}))
 }
 
 // maxPointer keeps what a caller sends from growing what it gets back.

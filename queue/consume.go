@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/internal/message"
 )
 
@@ -46,26 +47,36 @@ func (q *Queue) Consume(ctx context.Context, c Consumer, h Handler) error {
 	for range c.Workers {
 		workers.Go(func() { d.consume(ctx, woken) })
 	}
-	q.poll(ctx, c.Poll, func() { d.failures.Store(true); wake(woken) }, func() { q.sweep(ctx, c.Name) })
+	look := func() { d.failures.Store(true); wake(woken) }
+	q.poll(ctx, polling{every: c.Poll, look: look, sweep: func() { q.sweep(ctx, c.Name) }})
 	workers.Wait()
 	return nil
 }
 
-// poll wakes the workers at intervals and sweeps at longer ones, until ctx is
-// done.
-func (q *Queue) poll(ctx context.Context, every time.Duration, look, sweep func()) {
-	ticker, sweeper := time.NewTicker(every), time.NewTicker(sweepEvery)
+// polling is what happens without a notification: look every so often, and
+// when now is signalled; sweep at longer intervals.
+type polling struct {
+	every       time.Duration
+	now         <-chan struct{}
+	look, sweep func()
+}
+
+// poll polls until ctx is done.
+func (q *Queue) poll(ctx context.Context, p polling) {
+	ticker, sweeper := time.NewTicker(p.every), time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	defer sweeper.Stop()
-	sweep()
+	p.sweep()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			look()
+			p.look()
+		case <-p.now:
+			p.look()
 		case <-sweeper.C:
-			sweep()
+			p.sweep()
 		}
 	}
 }
@@ -139,9 +150,7 @@ func (q *Queue) sweep(ctx context.Context, consumer string) {
 }
 
 // claimer claims by one of the claiming statements.
-func (q *Queue) claimer(s interface {
-	On(context.Context, *sql.DB, *sql.Tx) (*sql.Stmt, error)
-}, args ...any) claimer {
+func (q *Queue) claimer(s *database.Statement, args ...any) claimer {
 	return func(ctx context.Context, tx *sql.Tx) (*batch, error) {
 		stmt, err := s.On(ctx, q.db, tx)
 		if err != nil {

@@ -94,15 +94,18 @@ func (c Consumer) withDefaults() (Consumer, error) {
 // round claims and delivers one batch and returns its size. An error is the
 // database's; a handler's is dealt with here.
 func (d *delivery) round(ctx context.Context, claim claimer) (int, error) {
-	b, failure, err := d.attempt(ctx, claim)
-	if err == nil && failure == nil {
-		return b.size(), nil
-	}
-	if hook := d.consumer.AfterRollback; hook != nil {
+	b, after, failure, err := d.attempt(ctx, claim)
+	if hook := d.consumer.AfterRollback; hook != nil && errors.Join(failure, err) != nil {
 		hook(errors.Join(failure, err))
 	}
 	if err != nil {
 		return 0, err
+	}
+	if failure == nil && after != nil {
+		failure = d.finish(ctx, after)
+	}
+	if failure == nil {
+		return b.size(), nil
 	}
 	if err := d.fail(ctx, b, failure); err != nil {
 		return 0, err
@@ -113,19 +116,20 @@ func (d *delivery) round(ctx context.Context, claim claimer) (int, error) {
 	return b.size(), nil
 }
 
-// attempt returns the handler's failure apart from the database's error.
-func (d *delivery) attempt(ctx context.Context, claim claimer) (b *batch, failure, err error) {
+// attempt is one transaction. It returns the handler's failure apart from the
+// database's error, and what is to be done after the commit.
+func (d *delivery) attempt(ctx context.Context, claim claimer) (b *batch, after func(context.Context) error, failure, err error) {
 	tx, err := d.queue.db.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("beginning: %w", err)
+		return nil, nil, nil, fmt.Errorf("beginning: %w", err)
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
 	b, err = claim(ctx, tx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("claiming tasks: %w", err)
+		return nil, nil, nil, fmt.Errorf("claiming tasks: %w", err)
 	}
 	if b.size() == 0 {
-		return b, nil, nil
+		return b, nil, nil, nil
 	}
 	verdicts, after, err := d.call(ctx, tx, b)
 	if err == nil {
@@ -136,11 +140,12 @@ func (d *delivery) attempt(ctx context.Context, claim claimer) (b *batch, failur
 	}
 	switch {
 	case err != nil && outage(ctx, err):
-		return nil, nil, fmt.Errorf("delivering: %w", err)
+		return nil, nil, nil, fmt.Errorf("delivering: %w", err)
 	case err != nil:
-		return b, err, nil
+		return b, nil, err, nil
 	}
-	return b, d.committed(ctx, b, verdicts, after), nil
+	d.committed(b, verdicts)
+	return b, after, nil, nil
 }
 
 // call runs the handler on what has not ended yet.
@@ -165,7 +170,7 @@ func (d *delivery) recovered(err *error) {
 	}
 }
 
-func (d *delivery) committed(ctx context.Context, b *batch, verdicts []Verdict, after func(context.Context) error) (failure error) {
+func (d *delivery) committed(b *batch, verdicts []Verdict) {
 	if d.settled != nil {
 		d.settled(b, verdicts)
 	}
@@ -173,14 +178,18 @@ func (d *delivery) committed(ctx context.Context, b *batch, verdicts []Verdict, 
 	if hook := d.consumer.AfterCommit; hook != nil && len(b.tasks) > 0 {
 		hook(b.tasks, verdicts)
 	}
-	if after == nil {
+}
+
+// finish does what was left for after the commit. An outage is no failure of
+// the tasks: their lease ends and they come again.
+func (d *delivery) finish(ctx context.Context, after func(context.Context) error) (failure error) {
+	defer d.recovered(&failure)
+	err := after(ctx)
+	if err != nil && outage(ctx, err) {
+		d.queue.log.Warn("finishing failed", "consumer", d.consumer.Name, "error", err)
 		return nil
 	}
-	defer d.recovered(&failure)
-	if err := after(ctx); err != nil && !outage(ctx, err) {
-		return err
-	}
-	return nil
+	return err
 }
 
 // schedule looks again when delayed tasks are due.
@@ -262,14 +271,18 @@ func (q *Queue) settle(ctx context.Context, tx *sql.Tx, consumer string, b *batc
 	if err := p.addReplies(consumer, b, verdicts); err != nil {
 		return err
 	}
-	stmt, err := q.sql.settle.On(ctx, q.db, tx)
+	settle, args := q.sql.settleSilently, []any{consumer, p.ids, p.dispositions, p.delays, p.seen, p.notes}
+	if len(p.replyIDs) > 0 {
+		settle = q.sql.settle
+		args = append(args, p.replyIDs, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload())
+	}
+	stmt, err := settle.On(ctx, q.db, tx)
 	if err != nil {
 		return err
 	}
 	var settled, said int
 	var told sql.NullString
-	err = stmt.QueryRowContext(ctx, consumer, p.ids, p.dispositions, p.delays, p.seen, p.notes,
-		p.replyIDs, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload()).Scan(&settled, &said, &told)
+	err = stmt.QueryRowContext(ctx, args...).Scan(&settled, &said, &told)
 	if err != nil {
 		return fmt.Errorf("settling tasks: %w", err)
 	}
@@ -293,9 +306,7 @@ type settlement struct {
 
 func newSettlement(consumer string, b *batch, verdicts []Verdict) *settlement {
 	p := &settlement{
-		hint:     replyHint{sender: consumer},
-		replyIDs: pq.StringArray{}, bodies: pq.ByteaArray{}, attachments: pq.ByteaArray{},
-		epochs: pq.StringArray{}, decisive: pq.BoolArray{},
+		hint: replyHint{sender: consumer},
 	}
 	for i, v := range verdicts {
 		seen := int64(0)

@@ -23,14 +23,14 @@ var (
 	ErrPanic = errors.New("handler panicked")
 )
 
-// Classes of SQLSTATE (PostgreSQL appendix A) that say something of the
-// connection or the server, nothing of the task in hand.
-var outageClasses = map[pq.ErrorClass]bool{
-	"08": true, // connection exception
-	"53": true, // insufficient resources: disk full, too many connections
-	"57": true, // operator intervention: shutdown, cancelled
-	"58": true, // system error
-	"40": true, // transaction rollback: deadlock, serialization
+// taskClasses are the classes of SQLSTATE (PostgreSQL appendix A) that can be
+// a task's own fault. All others - connections, resources, shutdown, deadlock,
+// a missing grant - are the server's or the set-up's, and no request may be
+// given up for them.
+var taskClasses = map[pq.ErrorClass]bool{
+	"22": true, // data exception
+	"23": true, // integrity constraint violation
+	"54": true, // program limit exceeded
 }
 
 // outage reports whether an error is the database's or the end of the
@@ -46,5 +46,5 @@ func outage(ctx context.Context, err error) bool {
 		return true
 	}
 	var pqErr *pq.Error
-	return errors.As(err, &pqErr) && outageClasses[pqErr.Code.Class()]
+	return errors.As(err, &pqErr) && !taskClasses[pqErr.Code.Class()]
 }

@@ -18,7 +18,7 @@ const maxPayload = 7900
 type signals struct {
 	mu        sync.Mutex
 	consumers map[string][]chan struct{}
-	gatherers []func(replyHint)
+	gatherers []*gathering
 	followers map[string][]chan struct{}
 }
 
@@ -64,24 +64,30 @@ func (s *signals) tasks(names string) {
 	}
 }
 
-func (s *signals) gatherer(heard func(replyHint)) func() {
+func (s *signals) gatherer(g *gathering) func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.gatherers = append(s.gatherers, heard)
-	i := len(s.gatherers) - 1
+	s.gatherers = append(s.gatherers, g)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.gatherers[i] = func(replyHint) {}
+		s.gatherers = slices.DeleteFunc(s.gatherers, func(other *gathering) bool { return other == g })
 	}
 }
 
 func (s *signals) replies(h replyHint) {
 	s.mu.Lock()
-	heard := slices.Clone(s.gatherers)
-	s.mu.Unlock()
-	for _, f := range heard {
-		f(h)
+	defer s.mu.Unlock()
+	for _, g := range s.gatherers {
+		g.heard(h)
+	}
+}
+
+func (s *signals) finished(ended []uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.gatherers {
+		g.finished(ended)
 	}
 }
 

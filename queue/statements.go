@@ -14,7 +14,7 @@ var queries embed.FS
 type statements struct {
 	submit, submitted                     *database.Statement
 	claim, claimFailed, claimOne          *database.Statement
-	settle, fail, sweep                   *database.Statement
+	settle, settleSilently, fail, sweep   *database.Statement
 	gather, look, lookRecent, newestReply *database.Statement
 	askAgain, unpark, stalled             *database.Statement
 	intents, finish, results              *database.Statement
@@ -26,7 +26,7 @@ func newStatements() *statements {
 	return &statements{
 		submit: statement("submit"), submitted: statement("submitted"),
 		claim: statement("claim"), claimFailed: statement("claim_failed"), claimOne: statement("claim_one"),
-		settle: statement("settle"), fail: statement("fail"), sweep: statement("sweep"),
+		settle: statement("settle"), settleSilently: statement("settle_silently"), fail: statement("fail"), sweep: statement("sweep"),
 		gather: statement("gather"), look: statement("look"), lookRecent: statement("look_recent"),
 		newestReply: statement("newest_reply"),
 		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"),

@@ -30,7 +30,7 @@ func forms() []string {
 	return []string{
 		string(half), hex.EncodeToString(half), strings.ToUpper(hex.EncodeToString(half)),
 		base64.StdEncoding.EncodeToString(half),
-		"113 114 115", "113,114,115", "113, 114, 115", "0x71, 0x72", "0x71 0x72", "71 72 73 74", "%!",
+		"113 114 115", "113,114,115", "113, 114, 115", "0x71, 0x72", "0x71 0x72", "71 72 73 74",
 	}
 }
 
@@ -64,11 +64,7 @@ func TestAttackSecretLeftInLogs(t *testing.T) {
 	var out bytes.Buffer
 	for _, v := range holders(t) {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%e", "%10v", "%-5.2s"} {
-			text := fmt.Sprintf(verb, v)
-			if strings.Contains(text, "%!") { // what fmt says about pointers and bad verbs is no secret
-				text = strings.ReplaceAll(text, "%!", "")
-			}
-			fmt.Fprintln(&out, text)
+			fmt.Fprintln(&out, fmt.Sprintf(verb, v))
 		}
 		fmt.Fprintln(&out, v)
 		if b, err := json.Marshal(v); err == nil {

@@ -24,11 +24,15 @@ const redacted = "[redacted]"
 
 // Secret is a byte string that prints as "[redacted]" in every form that fmt,
 // log/slog and encoding/json know. Its bytes are reached by Bytes alone. They
-// lie behind a pointer, so that reflection over a struct that holds a Secret,
-// even a copied one in an unexported field, prints an address and no bytes.
-type Secret struct{ p *[]byte }
+// lie behind a function, which reflection cannot look into: fmt does not call
+// the methods of an unexported field, and follows pointers where the verb is a
+// wrong one.
+type Secret struct{ held func() *[]byte }
 
-func own(b []byte) *Secret { return &Secret{p: &b} }
+func own(b []byte) *Secret {
+	p := &b
+	return &Secret{held: func() *[]byte { return p }}
+}
 
 // NewSecret returns a secret that holds its own copy of b.
 func NewSecret(b []byte) *Secret { return own(append([]byte(nil), b...)) }
@@ -43,10 +47,10 @@ func Generate() *Secret {
 // Bytes returns the secret's own bytes, not a copy: they become zero when the
 // secret is wiped. It returns nil after Wipe.
 func (s *Secret) Bytes() []byte {
-	if s == nil || s.p == nil {
+	if s == nil || s.held == nil {
 		return nil
 	}
-	return *s.p
+	return *s.held()
 }
 
 // Len returns the number of bytes; 0 after Wipe, so that whatever wants a key
@@ -62,12 +66,13 @@ func (s *Secret) Equal(other *Secret) bool {
 // Wipe overwrites the secret with zeros and forgets it. It is safe to call
 // twice and on nil, but not while another goroutine reads the secret.
 func (s *Secret) Wipe() {
-	if s == nil || s.p == nil {
+	if s == nil || s.held == nil {
 		return
 	}
-	clear(*s.p)
-	runtime.KeepAlive(*s.p)
-	*s.p = nil
+	p := s.held()
+	clear(*p)
+	runtime.KeepAlive(*p)
+	*p = nil
 }
 
 // String returns "[redacted]".

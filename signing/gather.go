@@ -3,7 +3,6 @@ package signing
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -26,9 +25,12 @@ const (
 	// the disk.
 	workers    = 4
 	gatherPoll = 500 * time.Millisecond
-	// lease is how long a recorded intent keeps other instances away: much
-	// longer than a signature takes, short enough after a crash.
-	lease = 5 * time.Second
+	// defaultLease is much longer than a signature takes, and short enough
+	// after a crash.
+	defaultLease = 5 * time.Second
+	// concludeTimeout bounds what is done after the commit, so that a stop of
+	// the service does not wait for a database that is gone.
+	concludeTimeout = 20 * time.Second
 	// pause is the delay before a case that could not be examined, or whose
 	// end the two clocks disagree on, is looked at again.
 	pause = time.Second
@@ -58,12 +60,14 @@ type work struct {
 	requests []*countersigned.Request // to be carried out after the commit
 	intents  []queue.Intent
 	entries  []audit.Entry
-	results  []queue.Result
+	ends     []end // to be committed after the commit
+	listened bool  // announcements were read for this batch
 }
 
-// handle verifies a batch and, in the transaction, records the intents with
-// their audit entries, or the results of what ends here. Keys are opened in
-// what it returns, which runs after the commit.
+// handle verifies a batch and records the intents with their audit entries in
+// its transaction. Keys are opened, and results written, in what it returns,
+// which runs after the commit. Until then, and for some seconds more, the lease
+// keeps other instances away.
 func (s *Service) handle(ctx context.Context, tx *sql.Tx, cases []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
 	w := &work{s: s, tx: tx}
 	for _, g := range cases {
@@ -76,16 +80,11 @@ func (s *Service) handle(ctx context.Context, tx *sql.Tx, cases []queue.Gathered
 	if err := w.record(ctx); err != nil {
 		return nil, nil, err
 	}
-	return w.verdicts, func(ctx context.Context) error {
-		for _, r := range w.results {
-			s.asked.forget(r.Request)
-		}
-		return s.carryOut(ctx, w.requests)
-	}, nil
+	return w.verdicts, w.conclude, nil
 }
 
 func (w *work) take(ctx context.Context, g queue.Gathered) (queue.Verdict, error) {
-	f, err := w.s.verifier.Verify(ctx, caseOf(g))
+	f, err := w.verify(ctx, g)
 	if err != nil {
 		w.s.cfg.Log.Warn("request could not be examined", "request", g.Request, "error", err)
 		return queue.Verdict{Disposition: queue.Retry, Delay: pause}, nil
@@ -99,6 +98,21 @@ func (w *work) take(ctx context.Context, g queue.Gathered) (queue.Verdict, error
 		return w.end(g.Request, f, message.StatusExpired)
 	}
 	return w.incomplete(ctx, g, f)
+}
+
+// verify looks a second time if approvals are missing although replies are
+// there: a new instance's first approval may be read before its announcement.
+func (w *work) verify(ctx context.Context, g queue.Gathered) (countersigned.Finding, error) {
+	c := caseOf(g)
+	f, err := w.s.verifier.Verify(ctx, c)
+	if err != nil || f.Ruling != countersigned.Incomplete || len(g.Replies) == 0 || w.listened {
+		return f, err
+	}
+	w.listened = true
+	if err := w.s.listen(ctx); err != nil {
+		return f, err
+	}
+	return w.s.verifier.Verify(ctx, c)
 }
 
 func caseOf(g queue.Gathered) countersigned.Case {
@@ -118,18 +132,18 @@ func (w *work) countersigned(id uuid.UUID, r *countersigned.Request) (queue.Verd
 	w.requests = append(w.requests, r)
 	w.intents = append(w.intents, queue.Intent{Request: id, Instance: w.s.cfg.Instance, Body: intent})
 	w.entries = append(w.entries, audit.Entry{Kind: audit.KindIntent, Request: id, Body: intent})
-	return queue.Verdict{Disposition: queue.Retry, Delay: lease}, nil
+	return queue.Verdict{Disposition: queue.Retry, Delay: w.s.cfg.Lease}, nil
 }
 
 func (w *work) end(id uuid.UUID, f countersigned.Finding, status message.Status) (queue.Verdict, error) {
-	result, err := w.s.result(id, message.Result{
+	e, err := w.s.conclusion(id, message.Result{
 		Envelope: f.Envelope, Status: status, Reasons: f.Reasons, Approvals: f.Approvals,
 	})
 	if err != nil {
 		return queue.Verdict{}, err
 	}
-	w.results = append(w.results, result)
-	return queue.Verdict{Disposition: queue.Done}, nil
+	w.ends = append(w.ends, e)
+	return queue.Verdict{Disposition: queue.Retry, Delay: w.s.cfg.Lease}, nil
 }
 
 // incomplete asks the roles whose approvals do not hold, and waits.
@@ -140,7 +154,7 @@ func (w *work) incomplete(ctx context.Context, g queue.Gathered, f countersigned
 		return queue.Verdict{Disposition: queue.Retry, Delay: pause, Note: note}, nil
 	}
 	if w.s.asked.ask(g.Request, f.Missing) {
-		w.s.cfg.Log.Info("asking again", "request", g.Request, "missing", f.Missing)
+		w.s.cfg.Log.Info("asking again", "request", g.Request, "missing", f.Missing, "reasons", note)
 		if err := w.s.cfg.Queue.AskAgain(ctx, w.tx, g.Request, f.Missing); err != nil {
 			return queue.Verdict{}, fmt.Errorf("asking again: %w", err)
 		}
@@ -157,15 +171,11 @@ func noteOf(f countersigned.Finding) string {
 }
 
 func (w *work) record(ctx context.Context) error {
-	if len(w.intents) > 0 {
-		if err := w.s.cfg.Queue.RecordIntents(ctx, w.tx, w.intents); err != nil {
-			return fmt.Errorf("recording intents: %w", err)
-		}
+	if len(w.intents) == 0 {
+		return nil
 	}
-	if len(w.results) > 0 {
-		if err := w.s.finish(ctx, w.tx, w.results, &w.entries); err != nil {
-			return err
-		}
+	if err := w.s.cfg.Queue.RecordIntents(ctx, w.tx, w.intents); err != nil {
+		return fmt.Errorf("recording intents: %w", err)
 	}
 	return w.s.append(ctx, w.tx, w.entries)
 }
@@ -180,31 +190,34 @@ func (s *Service) append(ctx context.Context, tx *sql.Tx, entries []audit.Entry)
 	return nil
 }
 
-// carryOut does what was approved, after the intents were committed. An error
-// of one request does not hold up the others: it is verified again when the
-// lease is over.
-func (s *Service) carryOut(ctx context.Context, requests []*countersigned.Request) error {
-	if len(requests) == 0 {
-		return nil
-	}
+// conclude carries out what was approved, and commits all results: creations
+// each in a transaction of its own, the rest together. It logs its errors and
+// returns none: whatever has no result yet is verified again when its lease is
+// over.
+func (w *work) conclude(ctx context.Context) error {
 	// What was begun is finished, also when the service is told to stop.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), concludeTimeout)
 	defer cancel()
-	var faults []error
-	var ends []end
-	for _, r := range requests {
-		e, err := s.do(ctx, r)
+	for _, r := range w.requests {
+		e, err := w.s.do(ctx, r)
 		switch {
 		case err != nil:
-			faults = append(faults, err)
+			w.s.cfg.Log.Warn("request was not concluded", "request", r.ID(), "error", err)
 		case e.creates():
-			faults = append(faults, s.commit(ctx, e))
+			w.commit(ctx, e)
 		case e.result.Body != nil:
-			ends = append(ends, e)
+			w.ends = append(w.ends, e)
 		}
 	}
-	if len(ends) > 0 {
-		faults = append(faults, s.commit(ctx, ends...))
+	w.commit(ctx, w.ends...)
+	return nil
+}
+
+func (w *work) commit(ctx context.Context, ends ...end) {
+	if len(ends) == 0 {
+		return
 	}
-	return errors.Join(faults...)
+	if err := w.s.commit(ctx, ends...); err != nil {
+		w.s.cfg.Log.Warn("results were not committed", "results", len(ends), "error", err)
+	}
 }

@@ -3,6 +3,7 @@ package signing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/countersign/countersign/internal/message"
@@ -64,26 +65,31 @@ func (s *Service) publishHellos(ctx context.Context) error {
 // reads all of them, and passes over those for others' epochs.
 func (s *Service) hearAnnouncements(ctx context.Context) error {
 	changed := s.cfg.Queue.Changed(queue.TopicAnnouncement)
-	return s.repeat(ctx, announcementTick, changed, func(ctx context.Context) error {
-		notices, err := s.cfg.Queue.Notices(ctx, queue.TopicAnnouncement)
-		if err != nil {
-			return err
-		}
-		for _, n := range notices {
-			s.hear(ctx, n)
-		}
-		return nil
-	})
+	return s.repeat(ctx, announcementTick, changed, s.listen)
+}
+
+func (s *Service) listen(ctx context.Context) error {
+	notices, err := s.cfg.Queue.Notices(ctx, queue.TopicAnnouncement)
+	if err != nil {
+		return fmt.Errorf("reading announcements: %w", err)
+	}
+	for _, n := range notices {
+		s.hear(ctx, n)
+	}
+	return nil
 }
 
 func (s *Service) hear(ctx context.Context, n queue.Notice) {
 	err := s.verifier.Announcement(ctx, n.Body)
-	if err == nil || errors.Is(err, countersigned.ErrEpoch) {
+	if err == nil || !s.refused.first(message.Sum(n.Body)) {
 		return
 	}
-	if s.refused.first(message.Sum(n.Body)) {
-		s.cfg.Log.Warn("announcement refused", "error", err)
+	if errors.Is(err, countersigned.ErrEpoch) {
+		// Another instance's, or one of the past put back: of no use either way.
+		s.cfg.Log.Info("announcement passed over", "error", err)
+		return
 	}
+	s.cfg.Log.Warn("announcement refused", "error", err)
 }
 
 // keepAsking asks policy services again for what is missing.

@@ -32,23 +32,24 @@ const (
 // end is a request's result on its way to the database, with the record that
 // belongs into the same transaction.
 type end struct {
+	said    message.Result // what result.Body says
 	result  queue.Result
 	outcome countersigned.Outcome
 }
 
 func (e end) creates() bool { return e.outcome.Wallet != nil || e.outcome.Account != nil }
 
-// result signs a result under identity/signing.
-func (s *Service) result(id uuid.UUID, r message.Result) (queue.Result, error) {
+// conclusion signs a result under identity/signing.
+func (s *Service) conclusion(id uuid.UUID, r message.Result) (end, error) {
 	r.Origin = message.Origin{
 		Version: message.Version, Deployment: s.cfg.Deployment, Generation: s.cfg.Keyring.Generation(),
 	}
 	r.Request, r.Time = id.String(), message.At(s.cfg.Now())
 	body, err := message.SignEd25519(message.TypResult, s.kid, s.identity, r)
 	if err != nil {
-		return queue.Result{}, fmt.Errorf("result of %s: %w", id, err)
+		return end{}, fmt.Errorf("result of %s: %w", id, err)
 	}
-	return queue.Result{Request: id, Status: string(r.Status), Body: body}, nil
+	return end{said: r, result: queue.Result{Request: id, Status: string(r.Status), Body: body}}, nil
 }
 
 // do carries one request out. It returns an empty end if the request is to be
@@ -61,17 +62,18 @@ func (s *Service) do(ctx context.Context, r *countersigned.Request) (end, error)
 	result := message.Result{Envelope: r.Envelope(), Approvals: r.Approvals()}
 	out, err := r.CarryOut(ctx)
 	if err != nil {
-		s.cfg.Log.Warn("request was not carried out", "request", id, "error", err)
 		if passing(err) || !s.asked.failed(id) {
-			return end{}, nil
+			return end{}, err
 		}
+		s.cfg.Log.Error("request failed", "request", id, "error", err)
 		result.Status = message.StatusFailed
 		result.Reasons = []message.RoleReason{{Role: message.RoleSigning, Reason: reasonOf(err)}}
 	} else {
 		result.Status, result.Output = out.Status, out.Output
 	}
-	signed, err := s.result(id, result)
-	return end{signed, out}, err
+	e, err := s.conclusion(id, result)
+	e.outcome = out
+	return e, err
 }
 
 // passing tells errors that another look may mend from those that lie in the
@@ -160,16 +162,12 @@ func (s *Service) idTaken(ctx context.Context, e end) error {
 	if !s.asked.failed(e.result.Request) {
 		return nil
 	}
-	var made message.Result
-	if err := message.Peek(e.result.Body, &made); err != nil {
-		return err
-	}
-	failed, err := s.result(e.result.Request, message.Result{
-		Envelope: made.Envelope, Approvals: made.Approvals, Status: message.StatusFailed,
+	failed, err := s.conclusion(e.result.Request, message.Result{
+		Envelope: e.said.Envelope, Approvals: e.said.Approvals, Status: message.StatusFailed,
 		Reasons: []message.RoleReason{{Role: message.RoleSigning, Reason: reasonOf(wallet.ErrExists)}},
 	})
 	if err != nil {
 		return err
 	}
-	return s.commit(ctx, end{result: failed})
+	return s.commit(ctx, failed)
 }

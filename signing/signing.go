@@ -56,6 +56,9 @@ type Config struct {
 	Log         *slog.Logger
 	// Instance names this process among its replicas; empty: a random name.
 	Instance string
+	// Lease is how long a recorded intent keeps other instances away from a
+	// request; zero: 5 s.
+	Lease time.Duration
 }
 
 // Service is one instance of the signing service.
@@ -77,6 +80,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Instance == "" {
 		cfg.Instance = randomName()
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = defaultLease
 	}
 	verifier, err := countersigned.New(countersigned.Config{
 		Genesis: cfg.Genesis, Deployment: cfg.Deployment, Keyring: cfg.Keyring, Instance: cfg.Instance,

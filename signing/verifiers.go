@@ -19,7 +19,7 @@ func Verifiers(keyring *secrets.Keyring, roles []string) (map[string]string, err
 			return nil, fmt.Errorf("verifier of %s: %w", service, err)
 		}
 		password := secrets.DatabasePassword(key)
-		out[service] = database.Verifier(string(password.Bytes()))
+		out[service] = database.Verifier(password)
 		password.Wipe()
 	}
 	return out, nil

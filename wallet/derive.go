@@ -187,7 +187,7 @@ func publicSecp256k1(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, errInvalidKey
 	}
-	defer wipeInt(priv.D)
+	defer wipeInt(priv.D) //nolint:staticcheck // the field is deprecated for arithmetic; this clears it
 	return crypto.CompressPubkey(&priv.PublicKey), nil
 }
 

@@ -185,7 +185,9 @@ func TestTrezorEthereumKeys(t *testing.T) {
 // TestAttackBIP32LibraryTraps/only-safe-calls); those whose fault lies in the
 // private key itself are refused by the check that every derived key passes.
 func TestBIP32InvalidKeys(t *testing.T) {
-	var file struct{ Cases []struct{ ID, Key, Reason string } }
+	var file struct {
+		Cases []struct{ ID, Key, Reason string }
+	}
 	vectors.Load(t, "1-hd/bip32-invalid.json", &file)
 	checked := 0
 	for _, c := range file.Cases {

@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -100,11 +101,11 @@ func (k *Key) signSecp256k1(digest []byte) ([]byte, error) {
 	if len(digest) != crypto.DigestLength {
 		return nil, fmt.Errorf("signing: digest has %d bytes, want %d", len(digest), crypto.DigestLength)
 	}
-	priv, err := crypto.ToECDSA(k.secret.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("signing: %w", errInvalidKey)
-	}
-	defer wipeInt(priv.D)
+	// The form that go-ethereum takes. crypto.ToECDSA would compute the public
+	// key once more; newKey has checked the range.
+	d := new(big.Int).SetBytes(k.secret.Bytes())
+	defer wipeInt(d)
+	priv := &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: crypto.S256()}, D: d} //nolint:staticcheck // go-ethereum reads the deprecated field
 	sig, err := crypto.Sign(digest, priv)
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)

@@ -204,4 +204,3 @@ func BenchmarkSign(b *testing.B) {
 		})
 	}
 }
-

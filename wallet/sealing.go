@@ -51,6 +51,9 @@ func OpenSeed(s Sealing, own *secrets.Secret, shares Shares, descriptor, ciphert
 	if s.Scope != message.ScopeSeed {
 		return nil, fmt.Errorf("opening seed: scope is %q", s.Scope)
 	}
+	if err := s.checkDescriptor(descriptor); err != nil {
+		return nil, fmt.Errorf("opening seed %s: %w", s.ID, err)
+	}
 	plaintext, err := open(s, own, shares, descriptor, ciphertext)
 	if err != nil {
 		return nil, err
@@ -70,6 +73,9 @@ func OpenKey(s Sealing, own *secrets.Secret, shares Shares, desc message.Account
 	if err != nil || !bytes.Equal(again, descriptor) {
 		return nil, fmt.Errorf("opening account %s: descriptor's bytes are others than its text: %w", s.ID, ErrSealed)
 	}
+	if err := s.checkSame(desc.Deployment, desc.ID, desc.Generation, desc.Roles); err != nil {
+		return nil, fmt.Errorf("opening account %s: %w", s.ID, err)
+	}
 	plaintext, err := open(s, own, shares, descriptor, ciphertext)
 	if err != nil {
 		return nil, err
@@ -86,10 +92,8 @@ func OpenKey(s Sealing, own *secrets.Secret, shares Shares, desc message.Account
 	return key, nil
 }
 
+// open opens what stands under a descriptor that was checked.
 func open(s Sealing, own *secrets.Secret, shares Shares, descriptor, ciphertext []byte) (*secrets.Secret, error) {
-	if err := s.checkDescriptor(descriptor); err != nil {
-		return nil, fmt.Errorf("opening %s %s: %w", s.Scope, s.ID, err)
-	}
 	if len(ciphertext) != s.plaintextSize()+Overhead {
 		return nil, fmt.Errorf("opening %s %s: ciphertext has %d bytes: %w", s.Scope, s.ID, len(ciphertext), ErrSealed)
 	}
@@ -190,25 +194,25 @@ func (s Sealing) info() ([]byte, error) {
 // depends on, so that no row can be sealed that would never open, and none is
 // tried whose text promises something else.
 func (s Sealing) checkDescriptor(descriptor []byte) error {
-	var got Sealing
 	switch s.Scope {
 	case message.ScopeSeed:
 		var d message.WalletDescriptor
 		if err := message.Decode(descriptor, &d); err != nil {
 			return errors.Join(ErrSealed, err)
 		}
-		got = Sealing{d.Deployment, d.Roles, s.Scope, d.ID, d.Generation}
+		return s.checkSame(d.Deployment, d.ID, d.Generation, d.Roles)
 	case message.ScopeAccount:
 		var d message.AccountDescriptor
 		if err := message.Decode(descriptor, &d); err != nil {
 			return errors.Join(ErrSealed, err)
 		}
-		got = Sealing{d.Deployment, d.Roles, s.Scope, d.ID, d.Generation}
-	default:
-		return fmt.Errorf("scope %q is not known", s.Scope)
+		return s.checkSame(d.Deployment, d.ID, d.Generation, d.Roles)
 	}
-	if got.Deployment != s.Deployment || got.ID != s.ID ||
-		got.Generation != s.Generation || !slices.Equal(got.Roles, s.Roles) {
+	return fmt.Errorf("scope %q is not known", s.Scope)
+}
+
+func (s Sealing) checkSame(deployment message.Hash, id string, generation int, roles []string) error {
+	if deployment != s.Deployment || id != s.ID || generation != s.Generation || !slices.Equal(roles, s.Roles) {
 		return fmt.Errorf("descriptor is of another record: %w", ErrSealed)
 	}
 	return nil

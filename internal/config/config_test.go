@@ -94,7 +94,7 @@ func TestLoadRefuses(t *testing.T) {
 		"fail/no-server-name":       {replace("server_name: db.example", ""), "database.server_name"},
 		"fail/no-branches":          {replace("  - build: build.json\n    deploy: /etc/countersign/deploy.json\n", ""), "branches"},
 		"fail/half-a-pair":          {replace("build: build.json\n    ", ""), "branches[0].build"},
-		"fail/no-authorities":      {signing + listen, "authorities"},
+		"fail/no-authorities":       {signing + listen, "authorities"},
 		"fail/no-port":              {replace("0.0.0.0:8443", "0.0.0.0"), "listen.address"},
 		"fail/log-level":            {signing + listen + "log: {level: loud}\n", "log.level"},
 		"fail/log-format":           {signing + listen + "log: {format: xml}\n", "log.format"},

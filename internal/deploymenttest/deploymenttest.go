@@ -89,6 +89,14 @@ func NewWithRoles(t testing.TB, roles ...string) *Deployment {
 	return d
 }
 
+// For returns the same deployment for use by another test than the one that
+// made it.
+func (d *Deployment) For(t testing.TB) *Deployment {
+	other := *d
+	other.t = t
+	return &other
+}
+
 func (d *Deployment) keyring(service string) *secrets.Keyring {
 	d.t.Helper()
 	build, err := d.Build.Split(service, d.Genesis.Roles)

@@ -180,3 +180,17 @@ func TestDecodeWantsTheOneEncoding(t *testing.T) {
 		}
 	}
 }
+
+// The one way to write a string, as docs/SPEC.md section 1 says.
+func TestStringEscapes(t *testing.T) {
+	v := sampleVote()
+	v.Approver = "\"\\/<>&\b\f\n\r\t\x00\x1f\x7f\u2028é😀"
+	want := `"approver":"\"\\/<>&\b\f\n\r\t\u0000\u001f` + "\x7f\u2028é😀" + `"`
+	if b := encode(t, v); !bytes.Contains(b, []byte(want)) {
+		t.Errorf("encoded as %s", b)
+	}
+	v.Approver = "\xff"
+	if _, err := message.Encode(v); err == nil {
+		t.Error("invalid UTF-8 is encoded")
+	}
+}

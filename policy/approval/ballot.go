@@ -111,8 +111,8 @@ func (b ballot) has(compact string) bool {
 	return slices.ContainsFunc(b, func(c cast) bool { return c.compact == compact })
 }
 
-// approvals returns the compact votes for the request, newest first, so that
-// of one person's votes the one that ends last is looked at first.
+// approvals returns the compact votes for the request, newest first: where an
+// approver has voted again, the earlier vote had stopped counting.
 func (b ballot) approvals() []string {
 	var out []string
 	for _, c := range slices.Backward(b) {

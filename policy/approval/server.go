@@ -33,8 +33,8 @@ var ErrNotFound = errors.New("no such request")
 
 // Requests reads requests; package approvalpg has the real one.
 type Requests interface {
-	// Waiting returns the requests that this role has not finished with,
-	// oldest first, at most limit.
+	// Waiting returns the requests that this role has not finished with, those
+	// set aside first, then oldest first, at most limit.
 	Waiting(ctx context.Context, limit int) ([]Stored, error)
 	// Request returns one request; ErrNotFound if there is none.
 	Request(ctx context.Context, id uuid.UUID) (Stored, error)

@@ -6,8 +6,9 @@
 // It trusts the record key and its own memory, never the database. It
 // remembers how far it has verified, and a chain that is shorter or another
 // one than that is broken for as long as the process lives. What it cannot
-// notice is an older whole chain put back while no instance was running. It
-// knows nothing of what the records mean.
+// notice is an older whole chain put back while no instance was running, or
+// two databases that are shown to two instances. It knows nothing of what the
+// records mean.
 package history
 
 import (

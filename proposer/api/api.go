@@ -15,7 +15,9 @@ import (
 
 // Request is one request as its owner sees it. For wallet.create and
 // account.create, Wallet or Account is the id of what will be made: it is the
-// statement's hash, so it is known at once.
+// statement's hash, so it is known at once. Decisions are those that are there
+// already; an answer to a call that waited for a signature leaves them out, for
+// then every role has approved.
 type Request struct {
 	ID        string         `json:"id"`
 	Kind      message.Kind   `json:"kind"`

@@ -26,4 +26,4 @@ WITH verdict AS (
 )
 SELECT (SELECT count(*) FROM done) + (SELECT count(*) FROM kept),
        (SELECT count(*) FROM said),
-       CASE WHEN cardinality($7) > 0 THEN pg_notify('countersign_reply', $12)::text END
+       pg_notify('countersign_reply', $12)

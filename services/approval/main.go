@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/policy/approval"
 	"github.com/countersign/countersign/policy/approval/approvalpg"
 	"github.com/countersign/countersign/services/internal/boot"
+	"github.com/countersign/countersign/services/internal/node"
 	"github.com/countersign/countersign/services/internal/role"
 )
 
@@ -36,13 +37,13 @@ func run(ctx context.Context, path string) error {
 	if err := config.Load(path, &cfg); err != nil {
 		return err
 	}
-	decider := approval.New(boot.Now)
-	node, service, err := role.New(message.RoleApproval, cfg.Service, decider)
+	decider := approval.New(node.Now)
+	n, service, err := role.New(message.RoleApproval, cfg.Service, decider)
 	if err != nil {
 		return err
 	}
-	defer node.DB.Close()
-	handler, err := newHandler(node, service, decider, cfg)
+	defer n.DB.Close()
+	handler, err := newHandler(n, service, decider, cfg)
 	if err != nil {
 		return err
 	}
@@ -50,16 +51,16 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return node.Serve(ctx, cfg.Health, service.Ready, service.Run, func(ctx context.Context) error {
+	return n.Serve(ctx, cfg.Health, service.Ready, service.Run, func(ctx context.Context) error {
 		return serve(ctx, cfg.Listen.Address, certificate, handler)
 	})
 }
 
-func newHandler(node *boot.Node, service *policy.Service, decider *approval.Decider, cfg config.Approval) (http.Handler, error) {
+func newHandler(n *node.Node, service *policy.Service, decider *approval.Decider, cfg config.Approval) (http.Handler, error) {
 	server, err := approval.NewServer(approval.Config{
-		Deployment: node.ID, Decider: decider, Requests: approvalpg.New(node.DB, message.RoleApproval),
-		Runtime: service, Interpreter: node.Interpreter, Policy: node.Policy,
-		Authorities: cfg.Authorities, Now: boot.Now, Log: node.Log,
+		Deployment: n.ID, Decider: decider, Requests: approvalpg.New(n.DB, message.RoleApproval),
+		Runtime: service, Interpreter: n.Interpreter, Policy: n.Policy,
+		Authorities: cfg.Authorities, Now: node.Now, Log: n.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/proposer"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/services/internal/boot"
+	"github.com/countersign/countersign/services/internal/node"
 )
 
 func main() {
@@ -27,12 +28,12 @@ func run(ctx context.Context, path string) error {
 	if err := config.Load(path, &cfg); err != nil {
 		return err
 	}
-	node, err := boot.Connect(secrets.ServiceProposer, cfg.Service)
+	n, err := node.Connect(secrets.ServiceProposer, cfg.Service)
 	if err != nil {
 		return err
 	}
-	defer node.DB.Close()
-	server, err := newServer(node, cfg)
+	defer n.DB.Close()
+	server, err := newServer(n, cfg)
 	if err != nil {
 		return err
 	}
@@ -40,15 +41,15 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return node.Serve(ctx, cfg.Health, server.Ready, func(ctx context.Context) error {
+	return n.Serve(ctx, cfg.Health, server.Ready, func(ctx context.Context) error {
 		return serve(ctx, server, cfg.Listen.Address, certificate)
 	})
 }
 
-func newServer(node *boot.Node, cfg config.Proposer) (*proposer.Server, error) {
+func newServer(n *node.Node, cfg config.Proposer) (*proposer.Server, error) {
 	c := proposer.Config{
-		Deployment: node.ID, Roles: node.Genesis.Roles, Queue: node.Queue, Wallets: wallets{node.Store},
-		Policy: node.Policy, DB: node.DB, Now: boot.Now, Log: node.Log,
+		Deployment: n.ID, Roles: n.Genesis.Roles, Queue: n.Queue, Wallets: wallets{n.Store},
+		Policy: n.Policy, DB: n.DB, Now: node.Now, Log: n.Log,
 	}
 	var err error
 	if t := cfg.Tokens; t != nil {

@@ -5,10 +5,12 @@ package main
 import (
 	"context"
 
-	"github.com/countersign/countersign/audit"
+	"github.com/countersign/countersign/audit/auditpg"
 	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/services/internal/boot"
+	"github.com/countersign/countersign/services/internal/node"
 	"github.com/countersign/countersign/signing"
 	"github.com/countersign/countersign/wallet"
 )
@@ -32,20 +34,20 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	node, err := boot.Connect(secrets.ServiceSigning, cfg)
+	n, err := node.Connect(secrets.ServiceSigning, cfg)
 	if err != nil {
 		return err
 	}
-	defer node.DB.Close()
+	defer n.DB.Close()
 	service, err := signing.New(signing.Config{
-		Genesis: node.Genesis, Deployment: node.ID, Keyring: node.Keyring, DB: node.DB, Queue: node.Queue,
-		Store: node.Store, Seeds: wallet.NewSoftwareSource(), Interpreter: node.Interpreter,
-		Policy: node.Policy, Attester: node.Attester, Audit: audit.Table{}, Now: boot.Now, Log: node.Log,
+		Genesis: n.Genesis, Deployment: n.ID, Keyring: n.Keyring, DB: n.DB, Queue: n.Queue,
+		Store: n.Store, Seeds: wallet.NewSoftwareSource(), Interpreter: n.Interpreter,
+		Policy: n.Policy, Attester: n.Attester, Audit: auditpg.New(n.DB), Now: node.Now, Log: n.Log,
 	})
 	if err != nil {
 		return err
 	}
-	return node.Serve(ctx, cfg.Health, service.Ready, service.Run)
+	return n.Serve(ctx, cfg.Health, service.Ready, service.Run)
 }
 
 func initialise(_ context.Context, path string) error {
@@ -57,11 +59,19 @@ func initialise(_ context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	key, err := signing.IdentityKey(d.Keyring)
+	secret, err := d.Keyring.Key(secrets.PurposeIdentitySigning, d.Keyring.Generation())
 	if err != nil {
 		return err
 	}
-	return boot.PrintKey(key)
+	key, err := secrets.IdentityKey(secret)
+	if err != nil {
+		return err
+	}
+	jwk, err := message.NewJWK(key.Public())
+	if err != nil {
+		return err
+	}
+	return boot.PrintKey(jwk)
 }
 
 func verifiers(_ context.Context, path string) error {

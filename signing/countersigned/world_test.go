@@ -24,7 +24,7 @@ import (
 // world is one deployment with one signing instance, whose clocks, policy,
 // store and policy services are in the test's hand.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	d       *deploymenttest.Deployment
 	clock   *clock
 	store   *store
@@ -125,7 +125,7 @@ func (s *store) AccountDescriptor(ctx context.Context, id string) ([]byte, error
 }
 
 // newWorld returns a world in which every role has announced its key.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := bareWorld(t)
 	w.open()
@@ -134,7 +134,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // bareWorld returns a world with an active policy and no epoch.
-func bareWorld(t *testing.T) *world {
+func bareWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t: t, d: deploymenttest.New(t), clock: &clock{now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)},

@@ -31,10 +31,11 @@ SELECT r.id, r.body, r.submitted_at, EXISTS (SELECT 1 FROM countersign.result e 
   FROM countersign.task t
   JOIN countersign.request r ON r.id = t.request_id
  WHERE t.consumer = $1 AND t.state < 2
- ORDER BY r.id
+ ORDER BY t.state DESC, r.id
  LIMIT $2`
 
-// Waiting returns the requests that the role has a live task for, oldest
+// Waiting returns the requests that the role has a live task for: those set
+// aside first, so that a burst of new ones does not hide them, then oldest
 // first (UUIDv7 sort by time).
 func (q *Requests) Waiting(ctx context.Context, limit int) ([]approval.Stored, error) {
 	rows, err := q.db.QueryContext(ctx, waiting, q.role, limit)

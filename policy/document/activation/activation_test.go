@@ -127,6 +127,17 @@ func TestTwoDocumentsOfOneVersion(t *testing.T) {
 	}
 }
 
+// TestSameDocumentWithOtherSignatures is no activation.
+func TestSameDocumentWithOtherSignatures(t *testing.T) {
+	d, b := deploymenttest.New(t), newBoard()
+	h := activation.New(d.Genesis, d.ID, b, nil)
+	bundle := d.Policy(nil)
+	b.set(t, bundle)
+	refresh(t, h, true, 1)
+	b.set(t, d.Sign(bundle.Document, d.Admins...))
+	refresh(t, h, false, 1)
+}
+
 func TestRefreshError(t *testing.T) {
 	d, b := deploymenttest.New(t), newBoard()
 	h := activation.New(d.Genesis, d.ID, b, nil)

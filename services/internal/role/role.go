@@ -11,6 +11,7 @@ import (
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/services/internal/boot"
+	"github.com/countersign/countersign/services/internal/node"
 )
 
 // Main is the main of a policy service that has no outer face.
@@ -49,11 +50,11 @@ func InitCommand(name string, load func(path string) (config.Service, error)) bo
 }
 
 func initialise(ctx context.Context, name string, cfg config.Service) error {
-	node, service, err := New(name, cfg, undecided{})
+	n, service, err := New(name, cfg, undecided{})
 	if err != nil {
 		return err
 	}
-	defer node.DB.Close()
+	defer n.DB.Close()
 	key, err := service.Init(ctx)
 	if err != nil {
 		return err
@@ -69,28 +70,28 @@ func (undecided) Decide(context.Context, policy.Request) (policy.Decision, error
 }
 
 func run(ctx context.Context, name string, cfg config.Service, decider policy.Decider) error {
-	node, service, err := New(name, cfg, decider)
+	n, service, err := New(name, cfg, decider)
 	if err != nil {
 		return err
 	}
-	defer node.DB.Close()
-	return node.Serve(ctx, cfg.Health, service.Ready, service.Run)
+	defer n.DB.Close()
+	return n.Serve(ctx, cfg.Health, service.Ready, service.Run)
 }
 
 // New makes the runtime of a policy service.
-func New(name string, cfg config.Service, decider policy.Decider) (*boot.Node, *policy.Service, error) {
-	node, err := boot.Connect(name, cfg)
+func New(name string, cfg config.Service, decider policy.Decider) (*node.Node, *policy.Service, error) {
+	n, err := node.Connect(name, cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	service, err := policy.New(policy.Config{
-		Role: name, Genesis: node.Genesis, Deployment: node.ID, Keyring: node.Keyring,
-		DB: node.DB, Queue: node.Queue, Interpreter: node.Interpreter, Policy: node.Policy,
-		Decider: decider, Attester: node.Attester, Now: boot.Now, Log: node.Log,
+		Role: name, Genesis: n.Genesis, Deployment: n.ID, Keyring: n.Keyring,
+		DB: n.DB, Queue: n.Queue, Interpreter: n.Interpreter, Policy: n.Policy,
+		Decider: decider, Attester: n.Attester, Now: node.Now, Log: n.Log,
 	})
 	if err != nil {
-		node.DB.Close()
+		n.DB.Close()
 		return nil, nil, err
 	}
-	return node, service, nil
+	return n, service, nil
 }

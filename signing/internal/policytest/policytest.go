@@ -110,6 +110,7 @@ type Answer struct {
 	Approval   []byte
 	Attachment []byte
 	Epochs     []message.EpochID
+	Rejection  bool
 }
 
 // Edit changes an approval and what stands beside it, before the approval is
@@ -216,7 +217,7 @@ func (r *Role) Answer(a message.Approval, at message.Attachment) Answer {
 	must(r.t, err)
 	attachment, err := message.Encode(at)
 	must(r.t, err)
-	out := Answer{Approval: compact, Attachment: attachment}
+	out := Answer{Approval: compact, Attachment: attachment, Rejection: a.Decision == message.Reject}
 	for _, e := range a.Epochs {
 		out.Epochs = append(out.Epochs, e.Epoch)
 	}

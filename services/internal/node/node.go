@@ -1,20 +1,22 @@
-package boot
+// Package node is what every service works with beside its own part: the
+// database, the queue on it, the active policy, the meaning of requests.
+//
+// It trusts the configuration. It decides nothing about requests.
+package node
 
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/database"
-	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/queue"
+	"github.com/countersign/countersign/services/internal/boot"
 	"github.com/countersign/countersign/transaction"
 	"github.com/countersign/countersign/transaction/ethereum"
 	"github.com/countersign/countersign/trust/attestation"
@@ -23,7 +25,7 @@ import (
 
 // Node is what every service works with beside its own part.
 type Node struct {
-	*Deployment
+	*boot.Deployment
 	DB          *sql.DB
 	Queue       *queue.Queue
 	Policy      *activation.Holder
@@ -35,7 +37,7 @@ type Node struct {
 // Connect opens the database (without connecting yet) and the parts on top of
 // it. The caller closes DB.
 func Connect(service string, cfg config.Service) (*Node, error) {
-	d, err := Open(service, cfg)
+	d, err := boot.Open(service, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func (n *Node) Serve(ctx context.Context, health string, ready func(context.Cont
 	all := append([]Part{
 		n.Queue.Run,
 		n.Policy.Run,
-		func(ctx context.Context) error { return Health(ctx, health, ready, n.Log) },
+		func(ctx context.Context) error { return boot.Health(ctx, health, ready, n.Log) },
 	}, parts...)
 	for _, part := range all {
 		g.Go(func() error { return part(ctx) })
@@ -86,21 +88,3 @@ func (n *Node) Serve(ctx context.Context, health string, ready func(context.Cont
 
 // Now is the clock of every service.
 func Now() time.Time { return time.Now() }
-
-// PrintKey writes a public key to standard output as one line of JSON, in the
-// form in which the policy document takes it.
-func PrintKey(key message.JWK) error {
-	b, err := message.Encode(key)
-	if err != nil {
-		return err
-	}
-	_, err = os.Stdout.Write(append(b, '\n'))
-	return err
-}
-
-// PrintJSON writes v to standard output.
-func PrintJSON(v any) error {
-	e := json.NewEncoder(os.Stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}

@@ -1,0 +1,169 @@
+package policy_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/approval"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/fraud"
+	"github.com/countersign/countersign/queue"
+)
+
+// recipient is nobody in particular.
+const recipient = "0x00000000000000000000000000000000000000aa"
+
+// oneEther is in wei.
+const oneEther = "1000000000000000000"
+
+// accounts gives the world's services a wallet of alice's with one account,
+// and returns what makes transfers from it.
+func (w *world) accounts() func(wei string) queue.Task {
+	w.t.Helper()
+	records := w.Deployment.Records()
+	w.descriptors = records
+	wallet := records.AddWallet(deploymenttest.User)
+	account, _ := records.AddAccount(wallet, deploymenttest.User)
+	return func(wei string) queue.Task {
+		w.t.Helper()
+		return w.taskOf(message.KindEthereumTransaction, wallet, account,
+			deploymenttest.Transfer{To: recipient, Value: wei}.Payload(), w.clock.Now().Add(time.Hour))
+	}
+}
+
+// TestAttackVelocityRacedAgainstFraud races transfers of one ether on two
+// replicas of the real decider, under a limit of a little more than five.
+func TestAttackVelocityRacedAgainstFraud(t *testing.T) {
+	w := initialised(t)
+	w.policies.set(w.Deployment.Active(func(d *document.Document) {
+		for i := range d.Fraud.Limits {
+			d.Fraud.Limits[i].Per24Hours = deploymenttest.Amount(t, "5900000000000000000")
+			d.Fraud.Limits[i].PerTransaction = deploymenttest.Amount(t, "2000000000000000000")
+		}
+	}))
+	w.openEpoch()
+	transfer := w.accounts()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	approved := map[string]queue.Task{}
+	var first *instance
+	for range 2 {
+		i := w.start(fraud.New()).ready()
+		first = i
+		var tasks []queue.Task
+		for range 8 {
+			tasks = append(tasks, transfer(oneEther))
+		}
+		wg.Go(func() {
+			for k := 0; k < len(tasks); k += 2 {
+				verdicts, err := i.attempt(nil, tasks[k:k+2]...)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for n, v := range verdicts {
+					if !v.Reply.Decisive {
+						approved[tasks[k+n].Request.String()] = tasks[k+n]
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(approved) != 5 {
+		t.Fatalf("%d transfers approved, want 5", len(approved))
+	}
+	// What was approved is approved again for a later epoch, and counts once.
+	w.clock.advance(11 * time.Minute)
+	w.openEpoch()
+	first.ready()
+	for _, task := range approved {
+		if a, _ := first.one(task); a.Decision != message.Approve {
+			t.Fatalf("again: %v", a.Reasons)
+		}
+	}
+	if a, _ := first.one(transfer(oneEther)); a.Decision != message.Reject || code(a) != fraud.CodeDailyLimit {
+		t.Fatalf("a sixth: %s because of %v", a.Decision, a.Reasons)
+	}
+}
+
+// TestHumansAreAskedOnce: a request waits until an approver has voted; then it
+// is approved in every epoch, by every replica and after a restart, on the
+// same vote.
+func TestHumansAreAskedOnce(t *testing.T) {
+	w := initialised(t)
+	transfer := w.accounts()
+	i := w.start(approval.New(w.clock.Now)).ready()
+	task := transfer("3000000000000000000")
+	if v := i.deliver(task)[0]; v.Disposition != queue.Park {
+		t.Fatalf("before the vote: %+v", v)
+	}
+	must(t, i.Append(t.Context(), w.vote(task, i, message.Approve)))
+	a, attachment := i.one(task)
+	if a.Decision != message.Approve || len(a.Evidence) != 1 || len(attachment.Evidence) != 1 {
+		t.Fatalf("after the vote: %s, %d votes", a.Decision, len(a.Evidence))
+	}
+	if a.Evidence[0] != message.Sum([]byte(attachment.Evidence[0])) {
+		t.Fatal("the approval names another vote")
+	}
+	i.stop()
+	w.clock.advance(11 * time.Minute)
+	w.openEpoch()
+	restarted := w.start(approval.New(w.clock.Now)).ready()
+	if a, _ := restarted.one(task); a.Decision != message.Approve || len(a.Evidence) != 1 {
+		t.Fatalf("after a restart: %s because of %v", a.Decision, a.Reasons)
+	}
+}
+
+// TestAttackHumanRejectionAskedAgain: what one person has rejected stays
+// rejected in whatever envelope it comes back.
+func TestAttackHumanRejectionAskedAgain(t *testing.T) {
+	w := initialised(t)
+	transfer := w.accounts()
+	i := w.start(approval.New(w.clock.Now)).ready()
+	task := transfer("3000000000000000000")
+	i.deliver(task)
+	must(t, i.Append(t.Context(), w.vote(task, i, message.Reject)))
+	if a, _ := i.one(task); a.Decision != message.Reject {
+		t.Fatalf("after the vote: %s", a.Decision)
+	}
+	var e message.Envelope
+	must(t, message.Decode(task.Body, &e))
+	w.clock.advance(time.Minute)
+	again := w.envelop(e.Statement)
+	if a, _ := i.one(again); a.Decision != message.Reject || code(a) != approval.CodeRejected {
+		t.Fatalf("in another envelope: %s because of %v", a.Decision, a.Reasons)
+	}
+	if v := i.deliver(transfer("3000000000000000000"))[0]; v.Disposition != queue.Park {
+		t.Fatal("another request does not wait")
+	}
+}
+
+// vote is the record that the approval service's API appends for bob's vote.
+func (w *world) vote(task queue.Task, i *instance, decision message.Decision) []byte {
+	w.t.Helper()
+	var e message.Envelope
+	must(w.t, message.Decode(task.Body, &e))
+	m := w.Deployment.Interpret(w.descriptors.(*deploymenttest.Records), e)
+	vote := w.Deployment.Vote(message.Vote{
+		Version: message.Version, Deployment: w.Deployment.ID, Request: task.Request.String(),
+		Envelope: task.Hash, Digests: m.Digests, Decision: decision, Approver: deploymenttest.Approver,
+		Policy: w.policies.Active().Ref.Hash, Expires: m.Statement.Expires,
+	}, w.Deployment.ApproverKey)
+	body, err := message.Encode(struct {
+		Version  int          `json:"version"`
+		Envelope message.Hash `json:"envelope"`
+		Vote     string       `json:"vote"`
+		Expires  message.Time `json:"expires"`
+	}{message.Version, task.Hash, vote, m.Statement.Expires})
+	must(w.t, err)
+	return body
+}
+
+var _ policy.Recorder = (*fraud.Decider)(nil)

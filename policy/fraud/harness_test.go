@@ -1,0 +1,166 @@
+package fraud_test
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/fraud"
+)
+
+var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+const (
+	token     = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+	recipient = "0x00000000000000000000000000000000000000aa"
+	most      = "115792089237316195423570985008687907853269984665640564039457584007913129639935"
+)
+
+// chain is a role's records as all replicas see them. Its lock is the one that
+// the runtime holds from catching up to committing.
+type chain struct {
+	mu      sync.Mutex
+	records [][]byte
+}
+
+// replica is one process of the role.
+type replica struct {
+	chain   *chain
+	decider *fraud.Decider
+	folded  int
+}
+
+func (c *chain) replica() *replica { return &replica{chain: c, decider: fraud.New()} }
+
+// decide does what the runtime does: catch up, decide, commit and fold.
+func (r *replica) decide(t testing.TB, q policy.Request) policy.Decision {
+	t.Helper()
+	r.chain.mu.Lock()
+	defer r.chain.mu.Unlock()
+	for ; r.folded < len(r.chain.records); r.folded++ {
+		if err := r.decider.Replay(r.chain.records[r.folded]); err != nil {
+			t.Error(err)
+		}
+	}
+	d, err := r.decider.Decide(context.Background(), q)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, body := range d.Records {
+		r.chain.records = append(r.chain.records, body)
+		if err := r.decider.Replay(body); err != nil {
+			t.Error(err)
+		}
+		r.folded++
+	}
+	return d
+}
+
+// world makes requests of one deployment.
+type world struct {
+	t       testing.TB
+	d       *deploymenttest.Deployment
+	records *deploymenttest.Records
+	wallet  string
+	account string
+	address string // CAIP-10
+	active  *document.Active
+	*replica
+}
+
+func newWorld(t testing.TB, edit func(*document.Document)) *world {
+	t.Helper()
+	w := &world{t: t, d: deploymenttest.New(t), replica: new(chain).replica()}
+	w.records = w.d.Records()
+	w.wallet = w.records.AddWallet(deploymenttest.User)
+	w.account, w.address = w.records.AddAccount(w.wallet, deploymenttest.User)
+	w.active = w.d.Active(edit)
+	return w
+}
+
+// limits replaces the fraud limits: pairs of asset, per transaction, per 24
+// hours.
+func limits(t testing.TB, rows ...[3]string) func(*document.Document) {
+	return func(doc *document.Document) {
+		doc.Fraud.Limits = nil
+		for _, r := range rows {
+			doc.Fraud.Limits = append(doc.Fraud.Limits, document.Limit{
+				Wallet: document.WalletsAny, Asset: r[0],
+				PerTransaction: deploymenttest.Amount(t, r[1]), Per24Hours: deploymenttest.Amount(t, r[2]),
+			})
+		}
+	}
+}
+
+// request is one ethereum.transaction at a time.
+func (w *world) request(p deploymenttest.Transfer, at time.Time) policy.Request {
+	w.t.Helper()
+	return w.kind(message.KindEthereumTransaction, w.wallet, w.account, p.Payload(), at)
+}
+
+func (w *world) kind(kind message.Kind, wallet, account string, payload any, at time.Time) policy.Request {
+	w.t.Helper()
+	env := w.d.Ask(kind, wallet, account, payload, at)
+	raw, err := message.Encode(env)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return policy.Request{
+		Envelope: env, EnvelopeHash: message.Sum(raw), Meaning: w.d.Interpret(w.records, env),
+		Policy: w.active, Now: at,
+	}
+}
+
+// bare is a request whose native value and fee together are an exact amount.
+func (w *world) bare(amount int64, at time.Time) policy.Request {
+	w.t.Helper()
+	q := w.request(deploymenttest.Transfer{To: recipient, Value: "1"}, at)
+	q.Meaning.Effects.Fee = new(big.Int)
+	q.Meaning.Effects.Moves[0].Amount = big.NewInt(amount)
+	return q
+}
+
+func (w *world) want(d policy.Decision, codes ...string) {
+	w.t.Helper()
+	if len(codes) == 0 {
+		if d.Verdict != policy.Approve || len(d.Reasons) != 0 {
+			w.t.Fatalf("got %+v, want an approval", d)
+		}
+		return
+	}
+	var got []string
+	for _, r := range d.Reasons {
+		got = append(got, r.Code)
+	}
+	if d.Verdict != policy.Reject || fmt.Sprint(got) != fmt.Sprint(codes) || len(d.Records) != 0 {
+		w.t.Fatalf("got %+v, want a rejection by %v", d, codes)
+	}
+}
+
+// call encodes a contract call by its selector, with 32-byte arguments.
+func call(selector string, args ...string) string {
+	out := "0x" + selector
+	for _, a := range args {
+		n, ok := new(big.Int).SetString(a, 0)
+		if !ok {
+			panic(a)
+		}
+		word := n.FillBytes(make([]byte, 32))
+		out += hex.EncodeToString(word)
+	}
+	return out
+}
+
+const (
+	transferSelector     = "a9059cbb"
+	transferFromSelector = "23b872dd"
+	approveSelector      = "095ea7b3"
+)

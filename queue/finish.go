@@ -1,0 +1,143 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
+// RecordIntents writes intents inside tx.
+func (q *Queue) RecordIntents(ctx context.Context, tx *sql.Tx, intents []Intent) error {
+	if len(intents) == 0 {
+		return nil
+	}
+	var list []uuid.UUID
+	var instances pq.StringArray
+	var bodies pq.ByteaArray
+	for _, i := range intents {
+		list = append(list, i.Request)
+		instances, bodies = append(instances, i.Instance), append(bodies, nonNil(i.Body))
+	}
+	stmt, err := q.sql.intents.On(ctx, q.db, tx)
+	if err != nil {
+		return fmt.Errorf("recording intents: %w", err)
+	}
+	if _, err := stmt.ExecContext(ctx, ids(list), instances, bodies); err != nil {
+		return fmt.Errorf("recording intents: %w", err)
+	}
+	return nil
+}
+
+// Finish ends requests: it writes results, of which the first for each request
+// stands for ever, removes the tasks that this service may remove, and wakes
+// those who wait, once. It returns the requests whose result was inserted; of
+// the others read the standing one with ResultOf. With tx nil it is a
+// transaction of its own.
+func (q *Queue) Finish(ctx context.Context, tx *sql.Tx, results []Result) (inserted []uuid.UUID, err error) {
+	if len(results) == 0 {
+		return nil, nil
+	}
+	// In the order of ids, so that two instances wait for each other and never
+	// deadlock.
+	results = slices.Clone(results)
+	slices.SortStableFunc(results, func(a, b Result) int { return bytes.Compare(a.Request[:], b.Request[:]) })
+	var list []uuid.UUID
+	var statuses pq.StringArray
+	var bodies pq.ByteaArray
+	for _, r := range results {
+		list = append(list, r.Request)
+		statuses, bodies = append(statuses, r.Status), append(bodies, nonNil(r.Body))
+	}
+	stmt, err := q.sql.finish.On(ctx, q.db, tx)
+	if err != nil {
+		return nil, fmt.Errorf("finishing %d requests: %w", len(results), err)
+	}
+	var written pq.StringArray
+	var told sql.NullString
+	if err := stmt.QueryRowContext(ctx, ids(list), statuses, bodies, idPayload(list)).Scan(&written, &told); err != nil {
+		return nil, fmt.Errorf("finishing %d requests: %w", len(results), err)
+	}
+	q.signals.finished(list)
+	for _, text := range written {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("finishing: reading an id: %w", err)
+		}
+		inserted = append(inserted, id)
+	}
+	return inserted, nil
+}
+
+// AskAgain gives a request to consumers once more, where they have no task for
+// it: one that is parked or dead stays so. With tx nil it is a transaction of
+// its own.
+func (q *Queue) AskAgain(ctx context.Context, tx *sql.Tx, request uuid.UUID, consumers []string) error {
+	if len(consumers) == 0 {
+		return nil
+	}
+	stmt, err := q.sql.askAgain.On(ctx, q.db, tx)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx, request.String(), pq.StringArray(consumers), strings.Join(consumers, ","))
+	}
+	if err != nil {
+		return fmt.Errorf("asking again for request %s: %w", request, err)
+	}
+	return nil
+}
+
+// Unpark makes a consumer's task ready at once, also one that is being parked
+// at this moment. Where there is no open task it does nothing. With tx nil it
+// is a transaction of its own.
+func (q *Queue) Unpark(ctx context.Context, tx *sql.Tx, consumer string, request uuid.UUID) error {
+	stmt, err := q.sql.unpark.On(ctx, q.db, tx)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx, consumer, request.String())
+	}
+	if err != nil {
+		return fmt.Errorf("unparking request %s: %w", request, err)
+	}
+	return nil
+}
+
+// Stalled is an open request that waits for replies which nobody is at work
+// on: AskAgain is the remedy.
+type Stalled struct {
+	Request uuid.UUID
+	Missing []string // senders without a reply for the epochs, and without a task
+}
+
+// Stalled returns open requests of this service, at most limit, for which no
+// sender has an open task, and some sender has no reply that names one of the
+// epochs. Requests and replies younger than olderThan are let be.
+func (q *Queue) Stalled(ctx context.Context, senders []string, epochs []message.EpochID, olderThan time.Duration, limit int) ([]Stalled, error) {
+	stmt, err := q.sql.stalled.On(ctx, q.db, nil)
+	if err != nil {
+		return nil, fmt.Errorf("looking for stalled requests: %w", err)
+	}
+	rows, err := stmt.QueryContext(ctx, q.own, pq.StringArray(senders), epochArray(epochs), olderThan.Seconds(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("looking for stalled requests: %w", err)
+	}
+	defer rows.Close()
+	var out []Stalled
+	for rows.Next() {
+		var s Stalled
+		if err := rows.Scan(&s.Request, (*pq.StringArray)(&s.Missing)); err != nil {
+			return nil, fmt.Errorf("looking for stalled requests: %w", err)
+		}
+		out = append(out, s)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("looking for stalled requests: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// maxNotices bounds what a topic brings at a time: the newest are kept.
+const maxNotices = 4096
+
+// Publish writes a notice and wakes those who follow its topic. The same
+// notice again is no fault; another one under the same key is ErrKeyTaken.
+func (q *Queue) Publish(ctx context.Context, n Notice) error {
+	stmt, err := q.sql.publish.On(ctx, q.db, nil)
+	if err != nil {
+		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
+	}
+	expires := sql.NullTime{Time: n.Expires, Valid: !n.Expires.IsZero()}
+	var written int
+	var told sql.NullString
+	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, n.Sender, nonNil(n.Body), expires).Scan(&written, &told)
+	if err != nil {
+		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
+	}
+	if written == 1 {
+		return nil
+	}
+	return q.samePublished(ctx, n)
+}
+
+// samePublished tells a repeated notice from another one. What this service
+// may not read is another one.
+func (q *Queue) samePublished(ctx context.Context, n Notice) error {
+	stmt, err := q.sql.published.On(ctx, q.db, nil)
+	if err != nil {
+		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
+	}
+	var same bool
+	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, n.Sender, nonNil(n.Body)).Scan(&same)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
+	}
+	if !same {
+		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, ErrKeyTaken)
+	}
+	return nil
+}
+
+// Notices returns the live notices of a topic, oldest first, as far as this
+// service may read them.
+func (q *Queue) Notices(ctx context.Context, topic string) ([]Notice, error) {
+	stmt, err := q.sql.notices.On(ctx, q.db, nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading notices of topic %s: %w", topic, err)
+	}
+	rows, err := stmt.QueryContext(ctx, topic, maxNotices)
+	if err != nil {
+		return nil, fmt.Errorf("reading notices of topic %s: %w", topic, err)
+	}
+	defer rows.Close()
+	var out []Notice
+	for rows.Next() {
+		var n Notice
+		var expires sql.NullTime
+		if err := rows.Scan(&n.Topic, &n.Key, &n.Sender, &n.Body, &expires, &n.Created); err != nil {
+			return nil, fmt.Errorf("reading notices of topic %s: %w", topic, err)
+		}
+		n.Expires = expires.Time
+		out = append(out, n)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading notices of topic %s: %w", topic, err)
+	}
+	return out, nil
+}
+
+// DeleteExpired removes the notices whose time is over.
+func (q *Queue) DeleteExpired(ctx context.Context) error {
+	stmt, err := q.sql.expired.On(ctx, q.db, nil)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("deleting expired notices: %w", err)
+	}
+	return nil
+}

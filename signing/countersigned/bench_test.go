@@ -1,0 +1,40 @@
+package countersigned_test
+
+import (
+	"testing"
+
+	"github.com/countersign/countersign/signing/countersigned"
+)
+
+// BenchmarkVerify is the verification of one simple transfer from scratch:
+// three approvals, the user's signature, the payload, the shares' hashes.
+func BenchmarkVerify(b *testing.B) {
+	w := newWorld(b)
+	asked := w.transfer()
+	c := countersigned.Case{ID: asked.ID, Envelope: asked.Envelope, Replies: w.approvals(asked, "")}
+	b.ResetTimer()
+	for b.Loop() {
+		if f, err := w.v.Verify(b.Context(), c); err != nil || f.Request == nil {
+			b.Fatal(f.Reasons, err)
+		}
+	}
+}
+
+// BenchmarkCarryOut is what comes after: three shares and the account's key
+// opened, one signature made and verified, everything wiped.
+func BenchmarkCarryOut(b *testing.B) {
+	w := newWorld(b)
+	asked := w.transfer()
+	c := countersigned.Case{ID: asked.ID, Envelope: asked.Envelope, Replies: w.approvals(asked, "")}
+	for b.Loop() {
+		b.StopTimer()
+		f, err := w.v.Verify(b.Context(), c)
+		must(b, err)
+		_, err = f.Request.Intent()
+		must(b, err)
+		b.StartTimer()
+		if _, err := f.Request.CarryOut(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
