@@ -221,7 +221,7 @@ func pageQuery(limit int, cursor string) url.Values {
 	return query
 }
 
-// Wallets returns one page of the wallets that the user may see, by id.
+// Wallets returns one page of the wallets that the user may see, newest first.
 // Cursor is Next of the page before; limit 0 is the service's default.
 func (c *Client) Wallets(ctx context.Context, limit int, cursor string) (api.Wallets, error) {
 	var page api.Wallets
@@ -239,7 +239,7 @@ func (c *Client) Wallet(ctx context.Context, id string) (api.Wallet, error) {
 	return w, err
 }
 
-// Accounts returns one page of a wallet's accounts, by id.
+// Accounts returns one page of a wallet's accounts, newest first.
 func (c *Client) Accounts(ctx context.Context, wallet string, limit int, cursor string) (api.Accounts, error) {
 	var page api.Accounts
 	if _, err := message.ParseHash(wallet); err != nil {

@@ -3,6 +3,7 @@ package proposer_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/url"
@@ -170,6 +171,8 @@ func TestAttackAnothersWallet(t *testing.T) {
 	if len(page.Wallets) != 0 {
 		t.Fatalf("mallory sees %+v", page)
 	}
+	cursor := "?cursor=" + base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0xab}, 32))
+	wantProblem(t, w.get("/v1/wallets"+cursor, token), proposer.CodeInvalidParameter)
 	w.policy.Set(w.d.Active(func(doc *document.Document) {
 		w.editPolicy(doc)
 		doc.Version = 2

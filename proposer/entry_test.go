@@ -164,6 +164,9 @@ func TestEntryByCertificate(t *testing.T) {
 		return w.do(w.client(true, certificate), w.request(http.MethodGet, "/v1/requests", nil, token))
 	}
 	bound := w.token(deploymenttest.User, func(c map[string]any) { c["cnf"] = map[string]any{"x5t#S256": thumb(w.alice)} })
+	twice := w.token(deploymenttest.User, func(c map[string]any) {
+		c["cnf"] = map[string]any{"x5t#S256": thumb(w.alice), "jkt": "a-key-that-we-cannot-check"}
+	})
 	other := w.issueClient("other", time.Hour)
 	for name, c := range map[string]struct {
 		token       string
@@ -173,6 +176,7 @@ func TestEntryByCertificate(t *testing.T) {
 		"ok/certificate-alone":                 {"", w.alice, http.StatusOK},
 		"ok/with-own-token":                    {w.token(deploymenttest.User, nil), w.alice, http.StatusOK},
 		"ok/bound-token":                       {bound, w.alice, http.StatusOK},
+		"fail/token-bound-twice":               {twice, w.alice, http.StatusUnauthorized},
 		"fail/certificate-not-in-policy":       {"", other, http.StatusUnauthorized},
 		"fail/bound-token-other-certificate":   {bound, other, http.StatusUnauthorized},
 		"fail/token-of-another-user":           {w.token(mallory, nil), w.alice, http.StatusUnauthorized},

@@ -171,16 +171,27 @@ func (m *memory) WalletDescriptor(_ context.Context, id string) ([]byte, error) 
 	return message.Encode(d)
 }
 
+func (m *memory) AccountDescriptor(_ context.Context, id string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.accounts[id]
+	if !ok {
+		return nil, transaction.ErrNoRecord
+	}
+	return message.Encode(d)
+}
+
 func (m *memory) ListWallets(_ context.Context, f proposer.WalletFilter, after string, limit int) ([][]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var ids []string
 	for id, d := range m.wallets {
-		if id > after && (f.Any || d.Owner == f.Owner || slices.Contains(f.IDs, id)) {
+		if (after == "" || id < after) && (f.Any || d.Owner == f.Owner || slices.Contains(f.IDs, id)) {
 			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
+	slices.Reverse(ids) // the fake's newest is the highest
 	var out [][]byte
 	for _, id := range ids[:min(len(ids), limit)] {
 		b, _ := message.Encode(m.wallets[id])
@@ -194,11 +205,12 @@ func (m *memory) ListAccounts(_ context.Context, wallet, after string, limit int
 	defer m.mu.Unlock()
 	var ids []string
 	for id, d := range m.accounts {
-		if id > after && d.Wallet == wallet {
+		if (after == "" || id < after) && d.Wallet == wallet {
 			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
+	slices.Reverse(ids) // the fake's newest is the highest
 	var out [][]byte
 	for _, id := range ids[:min(len(ids), limit)] {
 		b, _ := message.Encode(m.accounts[id])

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -313,7 +314,7 @@ func TestAttackSlowHeader(t *testing.T) {
 	w := start(t, b, nil)
 	_, reader := w.raw("GET /healthz HTTP/1.1\r\nHost: ")
 	if _, err := io.ReadAll(reader); err != nil {
-		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 			t.Fatal("the server still waits for the header")
 		}
 	}

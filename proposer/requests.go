@@ -274,9 +274,11 @@ func cursor(q url.Values, size int) ([]byte, error) {
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(q.Get("cursor"))
 	if err != nil || len(b) != size {
-		return nil, problem(CodeInvalidParameter, "cursor must be the value of \"next\" of the page before")
+		return nil, errCursor
 	}
 	return b, nil
 }
+
+var errCursor = problem(CodeInvalidParameter, "cursor must be the value of \"next\" of the page before")
 
 func cursorOf(key []byte) string { return base64.RawURLEncoding.EncodeToString(key) }

@@ -22,10 +22,11 @@ type WalletFilter struct {
 
 // Wallets reads the public descriptors of wallets and accounts, exactly as
 // stored; nothing that it returns is believed further than for display. A
-// missing wallet is transaction.ErrNoRecord. Lists go by ascending id, from
-// the first one after the id given.
+// missing wallet is transaction.ErrNoRecord. Lists go newest first, on
+// from the one with the id given.
 type Wallets interface {
 	WalletDescriptor(ctx context.Context, id string) ([]byte, error)
+	AccountDescriptor(ctx context.Context, id string) ([]byte, error)
 	ListWallets(ctx context.Context, f WalletFilter, after string, limit int) ([][]byte, error)
 	ListAccounts(ctx context.Context, wallet, after string, limit int) ([][]byte, error)
 }
@@ -105,6 +106,11 @@ func (s *Server) listWallets(w http.ResponseWriter, r *http.Request, user string
 	if active == nil {
 		return problem(CodeNotReady, "no policy document is active yet")
 	}
+	if after != "" { // a cursor must not tell whether another's wallet exists
+		if _, err := s.visibleWallet(r.Context(), after, user); err != nil {
+			return cursorProblem(err)
+		}
+	}
 	filter := visible(active, user)
 	raws, err := s.wallets.ListWallets(r.Context(), filter, after, limit+1)
 	if err != nil {
@@ -140,6 +146,11 @@ func (s *Server) listAccounts(w http.ResponseWriter, r *http.Request, user strin
 	if err != nil {
 		return err
 	}
+	if after != "" { // nor another's account
+		if err := s.accountOf(r.Context(), after, wallet.ID); err != nil {
+			return cursorProblem(err)
+		}
+	}
 	raws, err := s.wallets.ListAccounts(r.Context(), wallet.ID, after, limit+1)
 	if err != nil {
 		return unavailable(err)
@@ -162,7 +173,35 @@ func (s *Server) listAccounts(w http.ResponseWriter, r *http.Request, user strin
 	return nil
 }
 
-// pageAfter reads limit and cursor of a list that goes by id.
+// accountOf checks that a wallet has an account.
+func (s *Server) accountOf(ctx context.Context, id, wallet string) error {
+	raw, err := s.wallets.AccountDescriptor(ctx, id)
+	if errors.Is(err, transaction.ErrNoRecord) {
+		return problem(CodeNotFound, "")
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	var d message.AccountDescriptor
+	if err := message.Decode(raw, &d); err != nil {
+		return fmt.Errorf("reading descriptor of account %s: %w", id, err)
+	}
+	if d.Wallet != wallet {
+		return problem(CodeNotFound, "")
+	}
+	return nil
+}
+
+// cursorProblem answers a cursor that names nothing of the list.
+func cursorProblem(err error) error {
+	var p *problemError
+	if errors.As(err, &p) && p.code == CodeNotFound {
+		return errCursor
+	}
+	return err
+}
+
+// pageAfter reads limit and cursor of a list whose cursor is an id.
 func pageAfter(r *http.Request) (limit int, after string, err error) {
 	q := r.URL.Query()
 	if limit, err = pageSize(q); err != nil {

@@ -271,62 +271,82 @@ func (q *Queue) settle(ctx context.Context, tx *sql.Tx, consumer string, b *batc
 	if err := p.addReplies(consumer, b, verdicts); err != nil {
 		return err
 	}
-	settle, args := q.sql.settleSilently, []any{consumer, p.ids, p.dispositions, p.delays, p.seen, p.notes}
-	if len(p.replyIDs) > 0 {
+	settle, args := q.sql.settleSilently, []any{consumer, p.done, p.kept, p.states, p.delays, p.seen, p.notes}
+	if len(p.replies) > 0 {
 		settle = q.sql.settle
-		args = append(args, p.replyIDs, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload())
+		args = append(args, p.replies, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload())
 	}
 	stmt, err := settle.On(ctx, q.db, tx)
 	if err != nil {
 		return err
 	}
-	var settled, said int
+	var done, kept, said int
 	var told sql.NullString
-	err = stmt.QueryRowContext(ctx, args...).Scan(&settled, &said, &told)
-	if err != nil {
+	if err := stmt.QueryRowContext(ctx, args...).Scan(&done, &kept, &said, &told); err != nil {
 		return fmt.Errorf("settling tasks: %w", err)
 	}
-	if settled != b.size() || said != len(p.replyIDs) {
-		return fmt.Errorf("settling tasks: %d of %d tasks and %d of %d replies were written",
-			settled, b.size(), said, len(p.replyIDs))
+	if done != len(p.done) || kept != len(p.kept) || said != len(p.replies) {
+		return fmt.Errorf("settling tasks: %d of %d are done, %d of %d kept, %d of %d replies written",
+			done, len(p.done), kept, len(p.kept), said, len(p.replies))
 	}
 	return nil
 }
 
 // settlement holds the parameters of the settling statement.
 type settlement struct {
-	ids, notes, replyIDs pq.StringArray
-	dispositions, seen   pq.Int64Array
-	delays               pq.Float64Array
-	bodies, attachments  pq.ByteaArray
-	epochs               pq.StringArray // each the text of a bytea[]
-	decisive             pq.BoolArray
-	hint                 replyHint
+	done, kept, notes   pq.StringArray
+	states, seen        pq.Int64Array
+	delays              pq.Float64Array
+	replies             pq.StringArray // ids of their requests
+	bodies, attachments pq.ByteaArray
+	epochs              pq.StringArray // each the text of a bytea[]
+	decisive            pq.BoolArray
+	hint                replyHint
 }
+
+// Task states as they are stored.
+const (
+	stateReady  = 0
+	stateParked = 1
+	stateDead   = 2
+)
+
+// forever is the delay of a task that only Unpark, or nothing, brings back.
+const forever = -1
 
 func newSettlement(consumer string, b *batch, verdicts []Verdict) *settlement {
 	p := &settlement{
 		hint: replyHint{sender: consumer},
-	}
-	for i, v := range verdicts {
-		seen := int64(0)
-		if v.Disposition == Await {
-			seen = b.seen[i]
-		}
-		p.task(b.tasks[i].Request, v, seen)
+		done: pq.StringArray{}, kept: pq.StringArray{}, notes: pq.StringArray{},
+		states: pq.Int64Array{}, seen: pq.Int64Array{}, delays: pq.Float64Array{},
 	}
 	for _, id := range b.ended {
-		p.task(id, Verdict{Disposition: Done}, 0)
+		p.done = append(p.done, id.String())
+	}
+	for i, v := range verdicts {
+		id, delay := b.tasks[i].Request.String(), v.Delay.Seconds()
+		switch v.Disposition {
+		case Done:
+			p.done = append(p.done, id)
+		case Park:
+			if v.Delay == 0 {
+				delay = forever
+			}
+			p.keep(id, stateParked, delay, 0, v.Note)
+		case Retry:
+			p.keep(id, stateReady, delay, 0, v.Note)
+		case Dead:
+			p.keep(id, stateDead, forever, 0, v.Note)
+		case Await:
+			p.keep(id, stateReady, 0, b.seen[i], v.Note)
+		}
 	}
 	return p
 }
 
-func (p *settlement) task(id uuid.UUID, v Verdict, seen int64) {
-	p.ids = append(p.ids, id.String())
-	p.dispositions = append(p.dispositions, int64(v.Disposition))
-	p.delays = append(p.delays, v.Delay.Seconds())
-	p.seen = append(p.seen, seen)
-	p.notes = append(p.notes, note(v.Note))
+func (p *settlement) keep(id string, state int64, delay float64, seen int64, text string) {
+	p.kept, p.states, p.delays = append(p.kept, id), append(p.states, state), append(p.delays, delay)
+	p.seen, p.notes = append(p.seen, seen), append(p.notes, note(text))
 }
 
 func (p *settlement) addReplies(consumer string, b *batch, verdicts []Verdict) error {
@@ -343,7 +363,7 @@ func (p *settlement) addReplies(consumer string, b *batch, verdicts []Verdict) e
 			return fmt.Errorf("encoding epochs: %w", err)
 		}
 		id := b.tasks[i].Request
-		p.replyIDs = append(p.replyIDs, id.String())
+		p.replies = append(p.replies, id.String())
 		p.bodies, p.attachments = append(p.bodies, nonNil(r.Body)), append(p.attachments, nonNil(r.Attachment))
 		p.epochs = append(p.epochs, epochs.(string))
 		p.decisive = append(p.decisive, r.Decisive)

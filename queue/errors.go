@@ -9,6 +9,7 @@ import (
 	"net"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 )
 
 // Errors of the queue.
@@ -27,7 +28,7 @@ var (
 // a task's own fault. All others - connections, resources, shutdown, deadlock,
 // a missing grant - are the server's or the set-up's, and no request may be
 // given up for them.
-var taskClasses = map[pq.ErrorClass]bool{
+var taskClasses = map[pqerror.Class]bool{
 	"22": true, // data exception
 	"23": true, // integrity constraint violation
 	"54": true, // program limit exceeded

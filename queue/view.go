@@ -60,7 +60,6 @@ func (f Filter) query() (string, []any) {
 		args = append(args, value)
 		where = append(where, condition+strconv.Itoa(len(args)))
 	}
-	from := " FROM countersign.request r"
 	if f.Owner != "" {
 		equal("r.owner = $", f.Owner)
 	}
@@ -76,17 +75,16 @@ func (f Filter) query() (string, []any) {
 	switch f.Status {
 	case "":
 	case statusPending:
-		where = append(where, "NOT EXISTS (SELECT FROM countersign.result x WHERE x.request_id = r.id)")
+		where = append(where, "(SELECT count(*) FROM countersign.result x WHERE x.request_id = r.id) = 0")
 	default:
-		from += " JOIN countersign.result x ON x.request_id = r.id"
-		equal("x.status = $", f.Status)
+		equal("(SELECT x.status FROM countersign.result x WHERE x.request_id = r.id) = $", f.Status)
 	}
 	limit := f.Limit
 	if limit <= 0 || limit > maxList {
 		limit = maxList
 	}
 	args = append(args, limit)
-	query := "SELECT r.id" + from
+	query := "SELECT r.id FROM countersign.request r"
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")
 	}
@@ -174,7 +172,7 @@ func scanReply(rows *sql.Rows, into map[uuid.UUID]*View) error {
 }
 
 // states are the names of a task's states as people see them.
-var states = map[int]string{0: "ready", 1: "parked", 2: "dead"}
+var states = map[int]string{stateReady: "ready", stateParked: "parked", stateDead: "dead"}
 
 func scanTask(rows *sql.Rows, into map[uuid.UUID]*View) error {
 	var id uuid.UUID

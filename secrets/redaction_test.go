@@ -85,7 +85,7 @@ func TestAttackSecretLeftInLogs(t *testing.T) {
 		for _, handler := range []slog.Handler{
 			slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil),
 		} {
-			slog.New(handler).Info("message", "value", v, slog.Group("group", "value", v), slog.Any("any", []any{v}))
+			slog.New(handler).Info("message", slog.Any("value", v), slog.Group("group", "value", v), slog.Any("any", []any{v}))
 		}
 		out.WriteString(errors.Join(fmt.Errorf("opening %v: %w", v, os.ErrNotExist)).Error())
 		func() {

@@ -43,9 +43,6 @@ func (s *Service) gatherer() queue.Gatherer {
 			// A request ends by a result or by its own expiry, never as a dead
 			// letter: handle returns an error only if the database fails.
 			MaxAttempts: math.MaxInt32,
-			AfterRollback: func(err error) {
-				s.cfg.Log.Warn("batch rolled back", "error", err)
-			},
 		},
 		Senders: s.cfg.Genesis.Roles,
 		Epochs:  s.verifier.Epochs,

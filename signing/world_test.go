@@ -3,7 +3,6 @@ package signing_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/audit/auditpg"
 	"github.com/countersign/countersign/internal/database/databasetest"
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
@@ -30,7 +30,7 @@ import (
 )
 
 // patience bounds every wait of these tests; none of them sleeps for it.
-const patience = 60 * time.Second
+const patience = 40 * time.Second
 
 // world is a deployment on a real PostgreSQL with hand-played policy services.
 type world struct {
@@ -61,7 +61,7 @@ func (w *world) queue(service string, db *sql.DB) *queue.Queue {
 	if db == nil {
 		db = w.db.Open(service)
 	}
-	q := queue.New(db, w.db.Config(service), slog.New(slog.DiscardHandler))
+	q := queue.New(db, w.db.Config(service), testLog(w.t))
 	w.background(q.Run)
 	return q
 }
@@ -73,7 +73,7 @@ func (w *world) background(do func(context.Context) error) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := do(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
 			w.t.Error(err)
 		}
 	}()
@@ -113,8 +113,8 @@ func (w *world) start(edit func(*signing.Config)) *instance {
 	cfg := signing.Config{
 		Genesis: w.d.Genesis, Deployment: w.d.ID, Keyring: w.d.Keyrings[secrets.ServiceSigning],
 		DB: db, Queue: q, Store: walletpg.New(db), Seeds: wallet.NewSoftwareSource(),
-		Interpreter: w.interpreter(chain), Policy: holder, Attester: attester, Audit: appender(),
-		Now: time.Now, Log: slog.New(slog.DiscardHandler), Lease: 500 * time.Millisecond,
+		Interpreter: w.interpreter(chain), Policy: holder, Attester: attester, Audit: auditpg.New(db),
+		Now: time.Now, Log: testLog(w.t), Lease: 500 * time.Millisecond,
 	}
 	if edit != nil {
 		edit(&cfg)
@@ -139,6 +139,7 @@ func (w *world) until(what string, reached func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(patience); !reached(); {
 		if time.Now().After(deadline) {
+			w.dump()
 			w.t.Fatalf("never happened: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -435,4 +436,25 @@ func (w *world) ciphertexts() []string {
 	}
 	must(w.t, rows.Err())
 	return out
+}
+
+// dump logs where everything stands, for a test that fails.
+func (w *world) dump() {
+	w.t.Helper()
+	rows, err := w.db.Owner.QueryContext(w.t.Context(), `
+		SELECT format('task %s %s state %s attempts %s note %s', request_id, consumer, state, attempts, note) FROM countersign.task
+		UNION ALL SELECT format('result %s %s', request_id, status) FROM countersign.result`)
+	must(w.t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		must(w.t, rows.Scan(&line))
+		w.t.Log(line)
+	}
+	must(w.t, rows.Err())
+}
+
+// testLog writes to the test's own log.
+func testLog(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

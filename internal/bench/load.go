@@ -35,7 +35,7 @@ type transfer struct {
 	Nonce    string `json:"nonce"`
 	To       string `json:"to"`
 	Value    string `json:"value"`
-	Gas      string `json:"gas"`
+	Gas      string `json:"gas_limit"`
 	Tip      string `json:"max_priority_fee_per_gas"`
 	MaxPrice string `json:"max_fee_per_gas"`
 }

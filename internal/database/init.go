@@ -106,7 +106,7 @@ func provision(ctx context.Context, conn *sql.Conn, services []string, verifiers
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
-	if err := closeDatabase(ctx, tx, services); err != nil {
+	if err := closeDatabase(ctx, tx); err != nil {
 		return err
 	}
 	for _, s := range services {
@@ -126,7 +126,7 @@ func provision(ctx context.Context, conn *sql.Conn, services []string, verifiers
 }
 
 // closeDatabase takes away what PostgreSQL gives to everybody.
-func closeDatabase(ctx context.Context, tx *sql.Tx, _ []string) error {
+func closeDatabase(ctx context.Context, tx *sql.Tx) error {
 	var name string
 	if err := tx.QueryRowContext(ctx, "SELECT current_database()").Scan(&name); err != nil {
 		return err

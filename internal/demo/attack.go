@@ -51,7 +51,7 @@ func (s *stage) injectedKey(ctx context.Context) (string, time.Duration, error) 
 	if err != nil {
 		return "", 0, err
 	}
-	came := fmt.Sprintf("refused: %s; its approval does not count: %s", refused.text("error"), asking.text("reasons"))
+	came := fmt.Sprintf("refused: %s; its approval is nobody's: %s", refused.text("error"), asking.text("reasons"))
 	return came, took, s.closeWaiting(ctx, r)
 }
 
@@ -198,7 +198,7 @@ func (s *stage) copiedApproval(ctx context.Context) (string, time.Duration, erro
 		return "", 0, err
 	}
 	took := time.Since(begin)
-	return "refused: " + asking.text("reasons"), took, s.closeWaiting(ctx, victim)
+	return "refused, it is of another request: " + asking.text("reasons"), took, s.closeWaiting(ctx, victim)
 }
 
 // replayedAnnouncement records the approval service's own announcement, kills
@@ -209,9 +209,9 @@ func (s *stage) replayedAnnouncement(ctx context.Context) (string, time.Duration
 	if err != nil {
 		return "", 0, err
 	}
-	// It is taken away first, so that the new process meets it as a message
-	// that it has never seen.
-	if _, err := s.superuser.ExecContext(ctx, "DELETE FROM countersign.notice WHERE body = $1", recorded); err != nil {
+	// All are taken away first, so that the new process meets the replayed one
+	// as a message that it has never seen.
+	if _, err := s.superuser.ExecContext(ctx, "DELETE FROM countersign.notice WHERE topic = 'announcement'"); err != nil {
 		return "", 0, err
 	}
 	killed := s.mark("signing")
@@ -227,7 +227,7 @@ func (s *stage) replayedAnnouncement(ctx context.Context) (string, time.Duration
 		return "", 0, err
 	}
 	passed, err := mark.await(ctx, func(l logLine) bool {
-		return strings.HasPrefix(l.text("msg"), "announcement") && strings.Contains(l.text("error"), "epoch")
+		return l.text("msg") == "announcement passed over" && strings.Contains(l.text("error"), strconv.Quote(approvalRole))
 	})
 	if err != nil {
 		return "", 0, err

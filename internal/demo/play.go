@@ -40,7 +40,7 @@ func (s *stage) play(ctx context.Context) error {
 		{"ATTACK: injected policy key", s.injectedKey},
 		{"ATTACK: approval copied onto another request", s.copiedApproval},
 		{"ATTACK: replayed announcement", s.replayedAnnouncement},
-		{"transfer of 0.01 ether after the attacks", s.smallTransfer},
+		{"transfer of 0.01 ether, signing was just killed", s.smallTransfer},
 	} {
 		came, took, err := sc.act(ctx)
 		if err != nil {

@@ -39,13 +39,13 @@ func (t *table) failure() error { return errors.Join(t.failed...) }
 func (t *table) print(w io.Writer) {
 	fmt.Fprintln(w)
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "WHAT\tWHAT CAME OF IT\tTIME")
+	fmt.Fprintln(out, "WHAT\tTIME\tWHAT CAME OF IT")
 	for _, r := range t.rows {
 		took := ""
 		if r.took > 0 {
 			took = r.took.Round(time.Millisecond / 10).String()
 		}
-		fmt.Fprintf(out, "%s\t%s\t%s\n", r.what, r.came, took)
+		fmt.Fprintf(out, "%s\t%s\t%s\n", r.what, took, r.came)
 	}
 	_ = out.Flush()
 	fmt.Fprintf(w, "\nall of it took %v\n", time.Since(t.began).Round(100*time.Millisecond))

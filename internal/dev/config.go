@@ -70,7 +70,9 @@ func configs(l layout, a addresses, db config.Database) map[string]any {
 	for _, s := range services() {
 		out[s] = config.Role{Service: base(l, s, a.health[s], db)}
 	}
-	out[secrets.ServiceOperator] = config.Operator{Service: base(l, secrets.ServiceOperator, "", db)}
+	operator := base(l, secrets.ServiceOperator, "", db)
+	operator.Log = config.Log{Level: "error", Format: "text"} // it speaks to a person
+	out[secrets.ServiceOperator] = config.Operator{Service: operator}
 	out[serviceApproval] = config.Approval{
 		Service: base(l, serviceApproval, a.health[serviceApproval], db),
 		Listen:  listener(l, serviceApproval, a.console), Authorities: []string{a.console},

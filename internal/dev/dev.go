@@ -124,7 +124,11 @@ func (r runner) run(ctx context.Context, o Options, again bool) error {
 		return err
 	}
 	if !again {
-		if err := r.initialise(ctx, m, postgres); err != nil {
+		err := r.initialise(ctx, m, postgres)
+		if err != nil && ctx.Err() != nil {
+			return fmt.Errorf("%s: %w: stopped while it was made", r.layout.dir, ErrUnfinished)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,15 @@ import (
 	"syscall"
 )
 
+// Errors of Run that have something to be done about.
+var (
+	// ErrRunning says that another launcher runs in the folder.
+	ErrRunning = errors.New("another countersign dev runs here")
+	// ErrUnfinished says that the making of the deployment was cut short. It
+	// holds nothing yet.
+	ErrUnfinished = errors.New("the deployment was not finished")
+)
+
 // layout names every file of a development deployment. Secrets have mode 0600;
 // the folder itself lets others pass (0711), because PostgreSQL runs under
 // another uid when the launcher is root.
@@ -60,7 +69,7 @@ func (l layout) lock() (release func(), err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("another countersign dev runs in %s", l.dir)
+		return nil, fmt.Errorf("%s: %w", l.dir, ErrRunning)
 	}
 	return func() { _ = f.Close() }, nil
 }
@@ -73,7 +82,7 @@ func (l layout) state() (made bool, err error) {
 	if _, err := os.Stat(l.genesis()); errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
-	return false, fmt.Errorf("%s holds a deployment that was not finished: remove the folder and start again", l.dir)
+	return false, fmt.Errorf("%s: %w", l.dir, ErrUnfinished)
 }
 
 // writeFile writes a file with mode 0600, replacing an older one at once.

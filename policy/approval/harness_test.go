@@ -22,6 +22,7 @@ import (
 	"github.com/countersign/countersign/policy/approval"
 	"github.com/countersign/countersign/policy/approval/api"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/transaction"
 	"github.com/countersign/countersign/trust/httpsig"
 )
@@ -306,4 +307,10 @@ func (w *world) bob(q policy.Request, decision message.Decision) answer {
 
 var errFault = errors.New("database is gone")
 
-var _ transaction.Descriptors = (*deploymenttest.Records)(nil)
+// The real ones fit.
+var (
+	_ approval.Runtime     = (*policy.Service)(nil)
+	_ approval.Policy      = (*activation.Holder)(nil)
+	_ approval.Interpreter = transaction.Interpreter{}
+	_ policy.Recorder      = (*approval.Decider)(nil)
+)

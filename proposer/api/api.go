@@ -75,7 +75,7 @@ type Wallet struct {
 	Source     string   `json:"source"`
 }
 
-// Wallets is one page of wallets, by id. Next is the cursor of the next page
+// Wallets is one page of wallets, newest first. Next is the cursor of the next page
 // and empty on the last one.
 type Wallets struct {
 	Wallets []Wallet `json:"wallets"`
@@ -98,7 +98,7 @@ type Account struct {
 	Address    string        `json:"address"`
 }
 
-// Accounts is one page of accounts, by id. Next is the cursor of the next page
+// Accounts is one page of accounts, newest first. Next is the cursor of the next page
 // and empty on the last one.
 type Accounts struct {
 	Accounts []Account `json:"accounts"`

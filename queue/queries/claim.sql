@@ -8,6 +8,9 @@ WITH mine AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 )
 SELECT mine.request_id, mine.attempts, r.body, r.hash, r.submitted_at, r.expires_at,
-       EXISTS (SELECT FROM countersign.result x WHERE x.request_id = mine.request_id)
-FROM mine LEFT JOIN countersign.request r ON r.id = mine.request_id
+       (SELECT count(*) FROM countersign.result x WHERE x.request_id = mine.request_id) > 0
+FROM mine LEFT JOIN LATERAL (
+    SELECT q.body, q.hash, q.submitted_at, q.expires_at
+    FROM countersign.request q WHERE q.id = mine.request_id LIMIT 1
+) r ON true
 ORDER BY mine.available_at, mine.request_id

@@ -2,10 +2,13 @@
 WITH mine AS MATERIALIZED (
     SELECT t.request_id, t.attempts, t.available_at
     FROM countersign.task t
-    WHERE t.consumer = $1 AND t.request_id = $2 AND t.state < 2 AND t.available_at <= now()
+    WHERE t.consumer = $1 AND t.request_id = $2 AND t.state <> 2 AND t.available_at <= now()
     FOR UPDATE SKIP LOCKED
 )
 SELECT mine.request_id, mine.attempts, r.body, r.hash, r.submitted_at, r.expires_at,
-       EXISTS (SELECT FROM countersign.result x WHERE x.request_id = mine.request_id)
-FROM mine LEFT JOIN countersign.request r ON r.id = mine.request_id
+       (SELECT count(*) FROM countersign.result x WHERE x.request_id = mine.request_id) > 0
+FROM mine LEFT JOIN LATERAL (
+    SELECT q.body, q.hash, q.submitted_at, q.expires_at
+    FROM countersign.request q WHERE q.id = mine.request_id LIMIT 1
+) r ON true
 ORDER BY mine.available_at, mine.request_id

@@ -5,4 +5,4 @@ SET attempts = attempts + 1,
     available_at = CASE WHEN attempts + 1 >= $3 THEN 'infinity'
                         ELSE clock_timestamp() + $4 * interval '1 second' END,
     note = CASE WHEN attempts + 1 >= $3 THEN $5 ELSE note END
-WHERE consumer = $1 AND request_id = ANY($2::uuid[]) AND state < 2
+WHERE consumer = $1 AND request_id = ANY($2::uuid[]) AND state <> 2

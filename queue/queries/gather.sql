@@ -1,35 +1,42 @@
 -- Of the given requests those whose replies are there or whose time is over,
 -- each with its replies: of each sender the newest first of all, then newer
--- ones before older ones, up to a limit. seen counts replies, because their
+-- ones before older ones, up to a limit. Seen counts replies, because their
 -- ids are not committed in order. A request's own columns stand in its first
 -- row only.
 WITH mine AS MATERIALIZED (
-    SELECT t.request_id, t.attempts, r.expires_at <= now() AS overdue
-    FROM countersign.task t JOIN countersign.request r ON r.id = t.request_id
-    WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[]) AND t.state < 2 AND t.available_at <= now()
-      AND (r.expires_at <= now() OR (
+    SELECT t.request_id, t.attempts
+    FROM countersign.task t
+    WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[]) AND t.state <> 2 AND t.available_at <= now()
+      AND ((SELECT r.expires_at <= now() FROM countersign.request r WHERE r.id = t.request_id)
+           OR (
         SELECT count(*) > t.seen_reply
            AND (coalesce(bool_or(p.decisive AND p.epochs && $4::bytea[]), false)
                 OR count(DISTINCT p.sender) FILTER (WHERE p.epochs && $4::bytea[]) = cardinality($3::text[]))
         FROM countersign.reply p
         WHERE p.request_id = t.request_id AND p.sender = ANY($3::text[])
     ))
-    FOR UPDATE OF t SKIP LOCKED
-), chosen AS (
-    SELECT m.request_id, p.*, row_number() OVER (PARTITION BY m.request_id ORDER BY p.id) AS place
-    FROM mine m LEFT JOIN LATERAL (
+    FOR UPDATE SKIP LOCKED
+)
+SELECT m.request_id, m.attempts, r.overdue,
+       CASE WHEN c.place IS NULL OR c.place = 1 THEN r.body END, r.hash, r.submitted_at, r.expires_at,
+       r.ended, r.seen,
+       c.id, c.sender, c.body, c.attachment, c.epochs, c.decisive, c.created_at
+FROM mine m
+CROSS JOIN LATERAL (
+    SELECT q.body, q.hash, q.submitted_at, q.expires_at, q.expires_at <= now() AS overdue,
+           (SELECT count(*) FROM countersign.result x WHERE x.request_id = m.request_id) > 0 AS ended,
+           (SELECT count(*) FROM countersign.reply s WHERE s.request_id = m.request_id AND s.sender = ANY($3::text[])) AS seen
+    FROM countersign.request q WHERE q.id = m.request_id LIMIT 1
+) r
+LEFT JOIN LATERAL (
+    SELECT p.*, row_number() OVER (ORDER BY p.id) AS place
+    FROM (
         SELECT a.id, a.sender, a.body, a.attachment, a.epochs, a.decisive, a.created_at
         FROM (SELECT q.*, row_number() OVER (PARTITION BY q.sender ORDER BY q.id DESC) AS age
               FROM countersign.reply q
               WHERE q.request_id = m.request_id AND q.sender = ANY($3::text[]) AND q.epochs && $4::bytea[]) a
         ORDER BY a.age > 1, a.id DESC
         LIMIT $5
-    ) p ON true
-)
-SELECT c.request_id, m.attempts, m.overdue,
-       CASE WHEN c.place = 1 THEN r.body END, r.hash, r.submitted_at, r.expires_at,
-       EXISTS (SELECT FROM countersign.result x WHERE x.request_id = c.request_id),
-       (SELECT count(*) FROM countersign.reply s WHERE s.request_id = c.request_id AND s.sender = ANY($3::text[])),
-       c.id, c.sender, c.body, c.attachment, c.epochs, c.decisive, c.created_at
-FROM chosen c JOIN mine m USING (request_id) JOIN countersign.request r ON r.id = c.request_id
-ORDER BY c.request_id, c.place
+    ) p
+) c ON true
+ORDER BY m.request_id, c.place

@@ -1,13 +1,16 @@
 -- The same among the requests that had a reply since the given one.
 SELECT t.request_id
-FROM countersign.task t JOIN countersign.request r ON r.id = t.request_id
-WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now()
-  AND t.request_id IN (SELECT n.request_id FROM countersign.reply n WHERE n.id > $5)
-  AND (r.expires_at <= now() OR (
+FROM (SELECT DISTINCT p.request_id FROM countersign.reply p WHERE p.id > $5) n
+CROSS JOIN LATERAL (
+    SELECT o.request_id, o.seen_reply, o.state, o.available_at
+    FROM countersign.task o WHERE o.request_id = n.request_id AND o.consumer = $1 LIMIT 1
+) t
+WHERE t.state < 2 AND t.available_at <= now()
+  AND (
         SELECT count(*) > t.seen_reply
            AND (coalesce(bool_or(p.decisive AND p.epochs && $4::bytea[]), false)
                 OR count(DISTINCT p.sender) FILTER (WHERE p.epochs && $4::bytea[]) = cardinality($3::text[]))
         FROM countersign.reply p
         WHERE p.request_id = t.request_id AND p.sender = ANY($3::text[])
-    ))
+    )
 LIMIT $2

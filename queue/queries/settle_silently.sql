@@ -1,20 +1,16 @@
 -- The same without replies, for those who may write none.
-WITH verdict AS (
-    SELECT * FROM unnest($2::uuid[], $3::smallint[], $4::double precision[], $5::bigint[], $6::text[])
-        AS v (request_id, disposition, delay, seen, note)
-), done AS (
-    DELETE FROM countersign.task t USING verdict v
-    WHERE t.consumer = $1 AND t.request_id = v.request_id AND v.disposition = 1
+WITH done AS (
+    DELETE FROM countersign.task t
+    WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[])
     RETURNING 1
 ), kept AS (
     UPDATE countersign.task t
-    SET state = CASE v.disposition WHEN 2 THEN 1 WHEN 4 THEN 2 ELSE 0 END,
-        available_at = CASE WHEN v.disposition = 4 OR v.disposition = 2 AND v.delay = 0 THEN 'infinity'
-                            ELSE clock_timestamp() + v.delay * interval '1 second' END,
-        seen_reply = greatest(t.seen_reply, v.seen),
-        note = v.note
-    FROM verdict v
-    WHERE t.consumer = $1 AND t.request_id = v.request_id AND v.disposition <> 1
+    SET state = ($4::smallint[])[array_position($3::uuid[], t.request_id)],
+        available_at = CASE WHEN ($5::double precision[])[array_position($3::uuid[], t.request_id)] < 0 THEN 'infinity'
+            ELSE clock_timestamp() + ($5::double precision[])[array_position($3::uuid[], t.request_id)] * interval '1 second' END,
+        seen_reply = greatest(t.seen_reply, ($6::bigint[])[array_position($3::uuid[], t.request_id)]),
+        note = ($7::text[])[array_position($3::uuid[], t.request_id)]
+    WHERE t.consumer = $1 AND t.request_id = ANY($3::uuid[])
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM done) + (SELECT count(*) FROM kept), 0, NULL
+SELECT (SELECT count(*) FROM done), (SELECT count(*) FROM kept), 0, NULL

@@ -1,3 +1,4 @@
 -- Tasks of requests that have ended without their consumer.
-DELETE FROM countersign.task t USING countersign.result x
-WHERE t.consumer = $1 AND t.state < 2 AND x.request_id = t.request_id
+DELETE FROM countersign.task t
+WHERE t.consumer = $1 AND t.state < 2
+  AND (SELECT count(*) FROM countersign.result x WHERE x.request_id = t.request_id) > 0

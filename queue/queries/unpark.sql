@@ -3,6 +3,6 @@
 WITH unparked AS (
     UPDATE countersign.task
     SET state = 0, available_at = clock_timestamp()
-    WHERE consumer = $1 AND request_id = $2 AND state < 2
+    WHERE consumer = $1 AND request_id = $2 AND state <> 2
 )
 SELECT pg_notify('countersign_task', $1)

@@ -246,4 +246,26 @@ var problemSteps = map[string]string{
 	"unavailable":             "try again in a moment; nothing was lost",
 	"not_ready":               "try again in a moment: the service is starting, or no policy is active yet",
 	"internal":                "look into the service's log",
+	"not_an_approver":         "the policy lets other people vote on this",
+	"self_approval":           "another approver must agree: the policy forbids agreeing to your own request",
+	"request_ended":           "nothing more can be decided; see what became of it: countersign request show ID",
+	"already_rejected":        "a rejection is final; a new request is needed",
+	"no_vote_needed":          "nothing: it goes on without people",
+	"not_decidable":           "nothing: the approval service will reject it",
+	"vote_for_other_policy":   "the policy has changed: look at the request again and vote again",
+	"vote_not_of_this_time":   "check this machine's clock; the request may have ended",
+}
+
+// approverSteps are those of the approval service that differ.
+var approverSteps = map[string]string{
+	"unauthenticated": "check --key: it must be an approver's key of the active policy; check this machine's clock too",
+	"not_found":       "list what waits for people: countersign approvals list",
+}
+
+// adviseApprover says what to do about an error of the approval service.
+func adviseApprover(err error) error {
+	if next, ok := approverSteps[client.Code(err)]; ok {
+		return advise(err, "%s", next)
+	}
+	return err
 }

@@ -33,7 +33,7 @@ says how to use it. Ctrl-C stops everything; the data stays in DIR.`,
 				Dir: dir, Bin: bin, Log: log,
 				Ready: func(p dev.Profile) { a.showReady(dir, p) },
 			})
-			return adviseDev(err, bin)
+			return adviseDev(err, dir, bin)
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "", "folder of the deployment; made if it is not there")
@@ -76,8 +76,12 @@ Ctrl-C stops everything.
 	})
 }
 
-func adviseDev(err error, bin string) error {
+func adviseDev(err error, dir, bin string) error {
 	switch {
+	case errors.Is(err, dev.ErrRunning):
+		return advise(err, "use that one, or choose another --dir")
+	case errors.Is(err, dev.ErrUnfinished):
+		return advise(err, "it holds nothing yet: rm -r %s, and start again", dir)
 	case errors.Is(err, cluster.ErrNoServer):
 		return advise(err, "install PostgreSQL 15 or later (Debian: apt-get install postgresql)")
 	case errors.Is(err, os.ErrNotExist):

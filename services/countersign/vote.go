@@ -60,7 +60,7 @@ func (a *app) approvalsCommand() *cobra.Command {
 			}
 			page, err := c.Approvals(cmd.Context())
 			if err != nil {
-				return err
+				return adviseApprover(err)
 			}
 			return a.show(page, func(w io.Writer) {
 				for _, s := range page.Approvals {
@@ -132,7 +132,7 @@ func (a *app) vote(ctx context.Context, c *client.Approver, who approverIdentity
 	}
 	recorded, err := c.Vote(ctx, id, jws)
 	if err != nil {
-		return fmt.Errorf("voting on request %s: %w", id, err)
+		return adviseApprover(fmt.Errorf("voting on request %s: %w", id, err))
 	}
 	v.Vote = &recorded
 	return a.show(v, func(w io.Writer) {
@@ -145,7 +145,7 @@ func (a *app) vote(ctx context.Context, c *client.Approver, who approverIdentity
 func examine(ctx context.Context, c *client.Approver, who approverIdentity, id string) (message.Vote, voteView, error) {
 	shown, err := c.Approval(ctx, id)
 	if err != nil {
-		return message.Vote{}, voteView{}, err
+		return message.Vote{}, voteView{}, adviseApprover(err)
 	}
 	var envelope message.Envelope
 	if err := message.Decode(shown.Envelope, &envelope); err != nil {

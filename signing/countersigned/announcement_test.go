@@ -317,6 +317,10 @@ func TestAnnouncementBounds(t *testing.T) {
 		{"fail/ends-before-it-begins", func(_ *world, b *message.AnnouncementBody) {
 			b.Issued, b.Expires = b.Expires, b.Issued
 		}, countersigned.ErrTimes},
+		{"fail/ends-before-it-begins-within-the-skew", func(_ *world, b *message.AnnouncementBody) {
+			b.Expires = message.At(b.Issued.Add(10 * time.Second))
+			b.Issued = message.At(b.Issued.Add(20 * time.Second))
+		}, countersigned.ErrTimes},
 		{"fail/other-generation", func(_ *world, b *message.AnnouncementBody) { b.Generation = 2 }, countersigned.ErrOrigin},
 		{"fail/other-hello", func(w *world, b *message.AnnouncementBody) {
 			b.Hello = message.Sum(w.hellos["approval"])
@@ -362,6 +366,47 @@ func TestEpochsOverlapAndEnd(t *testing.T) {
 	w.v.Sweep()
 	if got := w.v.Epochs(); len(got) != 1 || got[0] == first[0] {
 		t.Errorf("live epochs are %v, want the second alone", got)
+	}
+}
+
+// TestAttackClocks: each clock alone ends an epoch and a key, and the wall
+// clock set back ends the epoch too.
+func TestAttackClocks(t *testing.T) {
+	tests := []struct {
+		name  string
+		move  func(*clock)
+		epoch bool // the epoch lives on
+		key   bool // so does the key
+	}{
+		{"ok/nothing-moved", func(*clock) {}, true, true},
+		{"ok/little-back", func(c *clock) { c.set(-countersigned.Skew / 2) }, true, true},
+		{"fail/wall-clock-ends-the-key", func(c *clock) { c.set(policytest.Lifetime) }, true, false},
+		{"fail/monotonic-clock-ends-the-key", func(c *clock) { c.elapsed += policytest.Lifetime }, true, false},
+		{"fail/wall-clock-ends-the-epoch", func(c *clock) { c.set(countersigned.MaxLifetime) }, false, false},
+		{"fail/monotonic-clock-ends-the-epoch", func(c *clock) { c.elapsed += countersigned.MaxLifetime }, false, false},
+		{"fail/wall-clock-far-back", func(c *clock) { c.set(-countersigned.Skew) }, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			tt.move(w.clock)
+			if got := len(w.v.Epochs()) == 1; got != tt.epoch {
+				t.Errorf("epoch lives: %v, want %v", got, tt.epoch)
+			}
+			if got := len(w.v.Silent()) == 0; got != tt.key {
+				t.Errorf("keys are usable: %v, want %v", got, tt.key)
+			}
+		})
+	}
+}
+
+// TestKeyIsAnnouncedOnceToAnEpoch: a second announcement would leave two
+// channels to choose from.
+func TestKeyIsAnnouncedOnceToAnEpoch(t *testing.T) {
+	w := newWorld(t)
+	again := w.roles["fraud"].Announce(w.hellos["fraud"], w.clock.Now())
+	if err := w.v.Announcement(t.Context(), again); !errors.Is(err, countersigned.ErrKeyTaken) {
+		t.Errorf("got %v, want ErrKeyTaken", err)
 	}
 }
 

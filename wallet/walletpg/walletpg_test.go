@@ -19,7 +19,7 @@ func inserted(t *testing.T, db *sql.DB, insert func(*sql.Tx) error) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
+	defer tx.Rollback()
 	if err := insert(tx); err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ type Requests struct {
 	role string
 }
 
+var _ approval.Requests = (*Requests)(nil)
+
 // New returns the requests of one role's tasks.
 func New(db *sql.DB, role string) *Requests { return &Requests{db: db, role: role} }
 
