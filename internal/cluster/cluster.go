@@ -68,12 +68,25 @@ type Cluster struct {
 // server runs as user postgres, or else nobody, who must be able to reach dir.
 // ctx bounds the start only.
 func Start(ctx context.Context, dir string, o Options) (*Cluster, error) {
-	c, err := start(ctx, dir, o)
-	if err != nil {
-		return nil, fmt.Errorf("starting PostgreSQL in %s: %w", dir, err)
+	var err error
+	for range ports {
+		var c *Cluster
+		if c, err = start(ctx, dir, o); err == nil {
+			return c, nil
+		}
+		if !errors.Is(err, errEnded) || ctx.Err() != nil || o.Port != 0 {
+			break
+		}
 	}
-	return c, nil
+	return nil, fmt.Errorf("starting PostgreSQL in %s: %w", dir, err)
 }
+
+// ports is how many free ports are tried: another process may take one
+// between our asking and the server's listening.
+const ports = 5
+
+// errEnded says that the server ended at its start.
+var errEnded = errors.New("server ended")
 
 func start(ctx context.Context, dir string, o Options) (*Cluster, error) {
 	bin, err := findBin(o.Bin)
@@ -141,35 +154,27 @@ func (c *Cluster) load() error {
 	return nil
 }
 
-// ports is how many free ports are tried: another process may take one
-// between our asking and the server's listening.
-const ports = 5
-
 func (c *Cluster) launch(ctx context.Context, bin string, a account, o Options) error {
-	var err error
-	for range ports {
-		port := o.Port
-		if port == 0 {
-			if port, err = freePort(); err != nil {
-				return err
-			}
-		}
-		c.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if err = writeConfiguration(c.Dir, a, o, port); err != nil {
-			return err
-		}
-		if c.process, err = runServer(c.Dir, bin, a, o); err != nil {
-			return err
-		}
-		if err = c.waitReady(ctx); err == nil {
-			return nil
-		}
-		c.process.stop(stopTimeout)
-		if ctx.Err() != nil || o.Port != 0 {
+	port := o.Port
+	if port == 0 {
+		var err error
+		if port, err = freePort(); err != nil {
 			return err
 		}
 	}
-	return err
+	c.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if err := writeConfiguration(c.Dir, a, o, port); err != nil {
+		return err
+	}
+	var err error
+	if c.process, err = runServer(c.Dir, bin, a, o); err != nil {
+		return err
+	}
+	if err := c.waitReady(ctx); err != nil {
+		c.process.stop(stopTimeout)
+		return err
+	}
+	return nil
 }
 
 // waitReady connects until the server answers, exits, or ctx ends.
@@ -190,7 +195,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("server does not answer: %w", errors.Join(ctx.Err(), err))
 		case <-c.process.exited:
-			return fmt.Errorf("server ended: %s", tail(filepath.Join(c.Dir, "postgres.log")))
+			return fmt.Errorf("%w: %s", errEnded, c.process.last)
 		case <-tick.C:
 		}
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,22 +48,27 @@ func writeConfiguration(dir string, a account, o Options, port int) error {
 	return a.write(filepath.Join(dir, "postgresql.conf"), []byte(out.String()))
 }
 
-// guard waits until its standard input closes, which the kernel does when the
-// process that started it is gone, however it went. It then ends the server,
-// if that still runs, and removes a temporary directory.
+// guard waits for a word on its standard input, or for its end, which the
+// kernel brings about when the process that started it is gone, however it
+// went. Without the word it ends the server, at once where the data is thrown
+// away anyhow. Then it removes a temporary directory.
 const guard = `dir=$1 server=$2 mode=$3
-cat >/dev/null
-if [ "$(head -n 1 "$dir/data/postmaster.pid" 2>/dev/null)" = "$server" ]; then kill -INT "$server" 2>/dev/null; fi
-while kill -0 "$server" 2>/dev/null; do sleep 0.1; done
+if [ "$mode" = temporary ]; then signal=QUIT; else signal=INT; fi
+read -r word
+if [ "$word" != stopped ]; then
+	kill -$signal "$server" 2>/dev/null
+	while kill -0 "$server" 2>/dev/null; do sleep 0.1; done
+fi
 if [ "$mode" = temporary ]; then cd / && rm -rf "$dir"; fi
 `
 
 // process is the running server with its guard.
 type process struct {
 	server *os.Process
-	exited chan struct{} // closed when the server has ended
-	leash  io.Closer     // closing it lets the guard finish
-	guard  chan struct{} // closed when the guard has ended
+	exited chan struct{}  // closed when the server has ended
+	last   string         // the log's end, set before exited is closed
+	leash  io.WriteCloser // closing it lets the guard finish
+	guard  chan struct{}  // closed when the guard has ended
 }
 
 func runServer(dir, bin string, a account, o Options) (*process, error) {
@@ -79,11 +85,16 @@ func runServer(dir, bin string, a account, o Options) (*process, error) {
 		return nil, fmt.Errorf("starting server: %w", err)
 	}
 	p := &process{server: server.Process, exited: make(chan struct{}), guard: make(chan struct{})}
-	go func() { _ = server.Wait(); close(p.exited) }()
 	if err := p.leashTo(dir, a, o); err != nil {
-		p.kill()
-		return nil, err
+		_ = server.Process.Signal(syscall.SIGQUIT)
+		return nil, errors.Join(err, server.Wait())
 	}
+	go func() {
+		_ = server.Wait() // how it ended stands in its log
+		p.last = tail(filepath.Join(dir, "postgres.log"))
+		p.release()
+		close(p.exited)
+	}()
 	return p, nil
 }
 
@@ -109,10 +120,8 @@ func (p *process) stop(patience time.Duration) {
 	select {
 	case <-p.exited:
 	case <-time.After(patience):
-		_ = p.server.Signal(syscall.SIGQUIT)
-		<-p.exited
+		p.kill()
 	}
-	p.release()
 }
 
 // kill is an immediate shutdown without a checkpoint. SIGKILL would leave the
@@ -120,13 +129,12 @@ func (p *process) stop(patience time.Duration) {
 func (p *process) kill() {
 	_ = p.server.Signal(syscall.SIGQUIT)
 	<-p.exited
-	p.release()
 }
 
+// release lets the guard finish, who must not signal a process id that is free
+// again.
 func (p *process) release() {
-	if p.leash == nil {
-		return
-	}
+	_, _ = io.WriteString(p.leash, "stopped\n") // a guard that is gone needs no word
 	_ = p.leash.Close()
 	<-p.guard
 }
