@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -151,6 +152,56 @@ func TestWrongAnswers(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 		})
+	}
+}
+
+// TestAttackAnswerAboutAnotherRequest plays a proposer that is asked about one
+// request and shows another, whose result is as well signed: a user who made
+// an account would be told somebody else's address to pay to.
+func TestAttackAnswerAboutAnotherRequest(t *testing.T) {
+	signing := key(t)
+	jwk, err := message.NewJWK(signing.Public())
+	must(t, err)
+	wallet := strings.Repeat("11", 32)
+	var shown string // the request that is answered about
+	var account message.Hash
+	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		output := fmt.Sprintf(`{"wallet":"%s","account":"%s","chain":"eip155:1","curve":"secp256k1","path":"m/0'","public_key":"","address":"0x00"}`, wallet, account)
+		result := message.Result{
+			Origin:  message.Origin{Version: 1, Deployment: deployment, Generation: 1},
+			Request: shown, Envelope: message.Sum(nil), Status: message.StatusDone, Output: []byte(output),
+		}
+		jws, err := message.SignEd25519(message.TypResult, jwk.Thumbprint(), signing, result)
+		if err != nil {
+			panic(err)
+		}
+		_, _ = fmt.Fprintf(w, `{"id":"%s","status":"done","result":{"status":"done","output":%s,"jws":"%s"}}`, shown, output, jws)
+	})
+	c, err := client.New(client.Config{
+		BaseURL: s.URL, Roots: roots(s), Token: "the-token", Key: key(t), Deployment: deployment, ResultKeys: []message.JWK{jwk},
+	})
+	must(t, err)
+	t.Cleanup(c.Close)
+	ctx := context.Background()
+	statement, err := c.NewStatement(message.KindAccountCreate, wallet, "", message.AccountCreate{Chain: "eip155:1"}, time.Hour)
+	must(t, err)
+	body, err := message.Encode(statement)
+	must(t, err)
+
+	shown, account = newID(t), message.Sum(body)
+	if _, err := c.Submit(ctx, statement, 0); !errors.Is(err, client.ErrOther) {
+		t.Fatalf("fail/another id: %v", err)
+	}
+	if _, err := c.Get(ctx, statement.ID); !errors.Is(err, client.ErrOther) {
+		t.Fatalf("fail/another id: %v", err)
+	}
+	shown, account = statement.ID, message.Sum([]byte("another statement under the same id"))
+	if _, err := c.Submit(ctx, statement, 0); !errors.Is(err, client.ErrOther) {
+		t.Fatalf("fail/another account under the same id: %v", err)
+	}
+	account = message.Sum(body)
+	if _, err := c.Submit(ctx, statement, 0); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -57,9 +57,6 @@ func (c *Client) Submit(ctx context.Context, s message.Statement, wait time.Dura
 	if err != nil {
 		return api.Request{}, err
 	}
-	if _, err := message.ParseStatement(body, c.deployment); err != nil {
-		return api.Request{}, fmt.Errorf("statement: %w", err)
-	}
 	r, err := c.SubmitBytes(ctx, body, wait)
 	if err != nil {
 		return r, fmt.Errorf("submitting request %s: %w", s.ID, err)
@@ -73,12 +70,16 @@ func (c *Client) SubmitBytes(ctx context.Context, body []byte, wait time.Duratio
 	if err != nil {
 		return api.Request{}, err
 	}
+	statement, err := message.ParseStatement(body, c.deployment)
+	if err != nil {
+		return api.Request{}, fmt.Errorf("statement: %w", err)
+	}
 	what := call{method: http.MethodPost, path: requestsPath, body: body, header: header, wait: wait}
 	for attempt := 1; ; attempt++ {
 		var r api.Request
 		err := c.do(ctx, what, &r)
 		if err == nil {
-			return r, c.checkResult(r)
+			return r, errors.Join(c.check(r, statement.ID), checkCreated(r, body))
 		}
 		if attempt == attempts || !passing(err) {
 			return api.Request{}, err
@@ -145,7 +146,7 @@ func (c *Client) Wait(ctx context.Context, id string, wait time.Duration) (api.R
 	if err := c.do(ctx, call{method: http.MethodGet, path: requestsPath + "/" + id, wait: wait}, &r); err != nil {
 		return r, err
 	}
-	return r, c.checkResult(r)
+	return r, c.check(r, id)
 }
 
 // Watch calls each with the request now and whenever it has changed, until it

@@ -4,12 +4,46 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
 )
 
 // ErrResult says that a result is not what the signing service signed.
 var ErrResult = errors.New("result is not signed by the signing service")
+
+// ErrOther says that the service was asked about one request and answered
+// about another.
+var ErrOther = errors.New("the answer is about another request")
+
+// checkCreated holds what a statement made, if it has, against the statement:
+// the id of a wallet or account is the hash of the bytes that asked for it. So
+// a result that was signed for another statement under the same id is noticed.
+func checkCreated(r api.Request, body []byte) error {
+	if r.Result == nil || r.Result.Status != message.StatusDone {
+		return nil
+	}
+	var made struct {
+		Wallet  string `json:"wallet"`
+		Account string `json:"account"`
+	}
+	if err := json.Unmarshal(r.Result.Output, &made); err != nil {
+		return fmt.Errorf("%w: its output cannot be read", ErrOther)
+	}
+	if id := message.Sum(body).String(); made.Account != id && (made.Account != "" || made.Wallet != id) {
+		return fmt.Errorf("%w: it made something else", ErrOther)
+	}
+	return nil
+}
+
+// check holds an answer against the id that was asked about.
+func (c *Client) check(r api.Request, id string) error {
+	if r.ID != id {
+		return fmt.Errorf("request %s: %w", id, ErrOther)
+	}
+	return c.checkResult(r)
+}
 
 // checkResult verifies a request's result, where the client was given keys.
 func (c *Client) checkResult(r api.Request) error {

@@ -193,6 +193,11 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, user string) error
 	if err != nil {
 		return err
 	}
+	end, err := s.lists.take(r.Context(), user)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer end()
 	limit := filter.Limit
 	filter.Limit++ // one more tells whether there is a next page
 	views, err := s.queue.List(r.Context(), filter)

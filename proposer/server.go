@@ -96,6 +96,7 @@ type Server struct {
 	log        *slog.Logger
 	batcher    *batcher
 	waiters    chan struct{}
+	lists      turns
 	stopping   context.Context
 	stop       context.CancelFunc
 	readiness  readiness
@@ -265,7 +266,8 @@ func (s *Server) recentlyReady(ctx context.Context) error {
 	if time.Since(s.readiness.asked) < readinessAge {
 		return s.readiness.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readinessAge)
+	// Whoever asks may go away; the answer is for the others too.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readinessAge)
 	defer cancel()
 	s.readiness.err, s.readiness.asked = s.Ready(ctx), time.Now()
 	return s.readiness.err

@@ -30,8 +30,7 @@ func (q *Queue) Await(ctx context.Context, id uuid.UUID) (Result, error) {
 	arrived := make(chan Result, 1)
 	forget := q.awaiting.add(id, arrived)
 	defer forget()
-	q.awaiting.look(id)
-	poll := time.NewTicker(awaitPoll)
+	poll := time.NewTimer(firstLook)
 	defer poll.Stop()
 	for {
 		select {
@@ -39,15 +38,19 @@ func (q *Queue) Await(ctx context.Context, id uuid.UUID) (Result, error) {
 			return r, nil
 		case <-poll.C:
 			q.awaiting.look(id)
+			poll.Reset(awaitPoll)
 		case <-ctx.Done():
 			return Result{}, fmt.Errorf("awaiting the result of %s: %w", id, ctx.Err())
 		}
 	}
 }
 
-// awaitPoll is how often a waiter looks without a notification; readTimeout
-// bounds one look.
+// firstLook is when a waiter looks by itself for a result that was there before
+// it waited: not at once, since a look is in vain for nearly every new request.
+// awaitPoll is how often it looks after that, in case a notification was lost;
+// readTimeout bounds one look.
 const (
+	firstLook   = 10 * time.Millisecond
 	awaitPoll   = 2 * time.Second
 	readTimeout = 10 * time.Second
 )

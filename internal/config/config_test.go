@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -125,5 +126,34 @@ func TestLoadReportsEveryFaultAtOnce(t *testing.T) {
 func TestLoadRefusesTooLarge(t *testing.T) {
 	if _, err := load(t, signing+strings.Repeat("#", 1<<20), &config.Signing{}); err == nil {
 		t.Error("a file of more than a megabyte was accepted")
+	}
+}
+
+// TestExamples holds the examples that people start from to what services
+// accept.
+func TestExamples(t *testing.T) {
+	_, file, _, _ := runtime.Caller(0)
+	dir := filepath.Join(filepath.Dir(file), "..", "..", "deploy", "config")
+	examples := map[string]config.Config{
+		"proposer.yaml": &config.Proposer{}, "signing.yaml": &config.Signing{}, "operator.yaml": &config.Operator{},
+		"authorization.yaml": &config.Role{}, "fraud.yaml": &config.Role{}, "approval.yaml": &config.Approval{},
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		cfg, ok := examples[e.Name()]
+		if !ok {
+			t.Errorf("%s is read by no test", e.Name())
+			continue
+		}
+		delete(examples, e.Name())
+		if err := config.Load(filepath.Join(dir, e.Name()), cfg); err != nil {
+			t.Error(err)
+		}
+	}
+	for name := range examples {
+		t.Errorf("%s is missing", name)
 	}
 }

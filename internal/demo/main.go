@@ -49,6 +49,10 @@ func run(ctx context.Context, bin string, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
+	// PostgreSQL runs as another user when this is root, and must get in.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return err
+	}
 	defer func() {
 		// Logs are what explains a failure.
 		if keep || err != nil {

@@ -4,9 +4,10 @@
 // within any 24 hours.
 //
 // It trusts the policy document, the effects that its own service computed and
-// its role's own chain of records. It never asks who the user is, and it never
-// forgets an approval because its signature was not made: a request counts from
-// the moment it was approved.
+// its role's own chain of records. It never lets a stranger use up a wallet's
+// limits or learn what is left of them, and it never forgets an approval
+// because its signature was not made: a request counts from the moment it was
+// approved.
 package fraud
 
 import (
@@ -16,11 +17,12 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/exposure"
 	"github.com/countersign/countersign/transaction"
 )
 
-// Reason codes; they are stable.
+// Reason codes; they are stable. Those of document.VerifyUser come besides.
 const (
 	// CodeDenied: a deny-listed account is involved.
 	CodeDenied = "deny_listed"
@@ -66,6 +68,11 @@ func (d *Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, 
 	m := r.Meaning
 	if m.Transaction == nil {
 		return decideOther(m), nil
+	}
+	// What authorization will reject must not count, or whoever the proposer
+	// lets in could spend the limits of any wallet.
+	if _, reason := document.VerifyUser(r.Policy, r.Envelope, m, r.Now); reason != nil {
+		return policy.Decision{Verdict: policy.Reject, Reasons: []message.Reason{*reason}}, nil
 	}
 	rules := d.rulesOf(r.Policy)
 	reasons := append(rules.checkDenied(m.Effects), rules.checkUnderstood(m.Effects)...)

@@ -108,7 +108,9 @@ func (w *world) request(p deploymenttest.Transfer, at time.Time) policy.Request 
 
 func (w *world) kind(kind message.Kind, wallet, account string, payload any, at time.Time) policy.Request {
 	w.t.Helper()
-	env := w.d.Ask(kind, wallet, account, payload, at)
+	// Signed long before and good for long after, since the tests move clocks.
+	statement := w.d.Statement(kind, wallet, account, payload, at.Add(365*day))
+	env := w.d.Envelope(statement, w.d.UserKey, at.Add(-7*day))
 	raw, err := message.Encode(env)
 	if err != nil {
 		w.t.Fatal(err)

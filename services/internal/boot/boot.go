@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/countersign/countersign/internal/config"
@@ -34,10 +35,16 @@ const (
 	exitUsage   = 2
 )
 
+// gcPercent lets the heap grow to five times what is live before it is
+// collected, instead of twice: a service's live heap is a few MiB, and at two
+// times that the collector takes a fifth of the time at full load.
+const gcPercent = 400
+
 // Main runs the command that the arguments name and ends the process: 0 after
 // an orderly end (also by SIGINT or SIGTERM), 1 after an error, 2 for a wrong
 // command line.
 func Main(service string, commands ...Command) {
+	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, service, commands, os.Args[1:], os.Stderr)
 	stop()
