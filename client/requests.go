@@ -57,6 +57,9 @@ func (c *Client) Submit(ctx context.Context, s message.Statement, wait time.Dura
 	if err != nil {
 		return api.Request{}, err
 	}
+	if _, err := message.ParseStatement(body, c.deployment); err != nil {
+		return api.Request{}, fmt.Errorf("statement: %w", err)
+	}
 	r, err := c.SubmitBytes(ctx, body, wait)
 	if err != nil {
 		return r, fmt.Errorf("submitting request %s: %w", s.ID, err)
@@ -70,16 +73,12 @@ func (c *Client) SubmitBytes(ctx context.Context, body []byte, wait time.Duratio
 	if err != nil {
 		return api.Request{}, err
 	}
-	statement, err := message.ParseStatement(body, c.deployment)
-	if err != nil {
-		return api.Request{}, fmt.Errorf("statement: %w", err)
-	}
 	what := call{method: http.MethodPost, path: requestsPath, body: body, header: header, wait: wait}
 	for attempt := 1; ; attempt++ {
 		var r api.Request
 		err := c.do(ctx, what, &r)
 		if err == nil {
-			return r, errors.Join(c.check(r, statement.ID), checkCreated(r, body))
+			return r, c.checkSubmitted(r, body)
 		}
 		if attempt == attempts || !passing(err) {
 			return api.Request{}, err

@@ -17,6 +17,18 @@ var ErrResult = errors.New("result is not signed by the signing service")
 // about another.
 var ErrOther = errors.New("the answer is about another request")
 
+// checkSubmitted holds the answer to a statement against its bytes.
+func (c *Client) checkSubmitted(r api.Request, body []byte) error {
+	s, err := message.ParseStatement(body, c.deployment)
+	if err != nil {
+		return fmt.Errorf("statement: %w", err)
+	}
+	if err := c.check(r, s.ID); err != nil {
+		return err
+	}
+	return checkCreated(r, body)
+}
+
 // checkCreated holds what a statement made, if it has, against the statement:
 // the id of a wallet or account is the hash of the bytes that asked for it. So
 // a result that was signed for another statement under the same id is noticed.

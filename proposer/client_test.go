@@ -96,10 +96,13 @@ func TestClientWaitsAndVerifies(t *testing.T) {
 		done <- outcome{r, err}
 	}()
 	w.waitFor(func() bool { return m.has(statement.ID) })
-	w.end(m, statement.ID, nil)
+	body, err := message.Encode(statement)
+	must(t, err)
+	output := `{"wallet":"` + message.Sum(body).String() + `"}`
+	w.end(m, statement.ID, func(r *message.Result) { r.Output = []byte(output) })
 	got := <-done
 	must(t, got.err)
-	if got.r.Status != message.StatusDone || string(got.r.Result.Output) != `{"wallet":"x"}` {
+	if got.r.Status != message.StatusDone || string(got.r.Result.Output) != output {
 		t.Fatalf("got %+v", got.r)
 	}
 	page, err := c.List(context.Background(), client.Filter{Status: message.StatusDone, Limit: 1})

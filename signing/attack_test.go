@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -255,4 +256,75 @@ func TestNoAuditEntryNoSignature(t *testing.T) {
 	}
 	log.broken.Store(false)
 	wantStatus(t, w.result(id), message.StatusSigned)
+}
+
+// TestAttackRejectionTooLargeForAResult: a policy service that was taken over
+// rejects with more reasons than a result can carry. The request ends all the
+// same.
+func TestAttackRejectionTooLargeForAResult(t *testing.T) {
+	w := newWorld(t)
+	w.ready(w.start(nil))
+	w.players["fraud"].set(func(r *policytest.Role, a policytest.Asked) (policytest.Answer, bool) {
+		return r.Reject(a, time.Now(), "flood", func(x *message.Approval, _ *message.Attachment) {
+			x.Reasons = []message.Reason{{Code: "", Detail: strings.Repeat("\u00e4", 20_000)}, {Code: strings.Repeat("c", 20_000)}}
+			for len(x.Reasons) < 8000 {
+				x.Reasons = append(x.Reasons, message.Reason{Code: "c"})
+			}
+		}), true
+	})
+	r := w.result(w.createWallet())
+	wantStatus(t, r, message.StatusRejected)
+	wantReason(t, r, "fraud", "c")
+}
+
+// TestAttackRejectionOfAnEndedEpoch: the signing instance that a rejection was
+// for is gone, and approval still waits for people. The rejection is final, so
+// its role is asked to repeat it at once, not when the people have spoken.
+func TestAttackRejectionOfAnEndedEpoch(t *testing.T) {
+	w := newWorld(t)
+	first := w.ready(w.start(nil))
+	w.players["approval"].park(time.Hour)
+	rejecting := make(chan struct{})
+	w.players["fraud"].set(func(r *policytest.Role, a policytest.Asked) (policytest.Answer, bool) {
+		<-rejecting
+		return r.Reject(a, time.Now(), "denied"), true
+	})
+	id := w.createWallet()
+	w.until("approval waits for people", func() bool {
+		return w.count("SELECT count(*) FROM countersign.task WHERE consumer = 'approval' AND state = 1") == 1
+	})
+	first.stop()
+	close(rejecting)
+	w.until("fraud has rejected", func() bool {
+		return w.count("SELECT count(*) FROM countersign.reply WHERE request_id = $1 AND decisive", id) == 1
+	})
+	w.ready(w.start(nil))
+	r := w.result(id)
+	wantStatus(t, r, message.StatusRejected)
+	wantReason(t, r, "fraud", "denied")
+}
+
+// TestAttackTaskTakenAway: somebody who writes the database deletes the signing
+// service's task of a request, or has it put aside for ever. The request ends
+// at its expiry all the same.
+func TestAttackTaskTakenAway(t *testing.T) {
+	for name, taken := range map[string]string{
+		"deleted":   "DELETE FROM countersign.task WHERE consumer = 'signing'",
+		"dead":      "UPDATE countersign.task SET state = 2, available_at = 'infinity' WHERE consumer = 'signing'",
+		"postponed": "UPDATE countersign.task SET available_at = 'infinity' WHERE consumer = 'signing'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			for _, p := range w.players {
+				p.set(silence)
+			}
+			statement := w.d.Statement(message.KindWalletCreate, "", "", message.WalletCreate{
+				Owner: "alice", SeedType: "raw", Source: "software",
+			}, time.Now().Add(2*time.Second))
+			id := w.submitStatement(statement, time.Now().Add(2*time.Second))
+			w.exec(taken)
+			w.ready(w.start(func(c *signing.Config) { c.Tidy = 200 * time.Millisecond }))
+			wantStatus(t, w.result(id), message.StatusExpired)
+		})
+	}
 }

@@ -22,8 +22,8 @@ const (
 	announcementTick = 2 * time.Second
 	// askTick bounds the delay of asking again.
 	askTick = time.Second
-	// tidyTick is how often expired notices are deleted.
-	tidyTick = time.Minute
+	// defaultTidy is how often notices and forgotten requests are looked at.
+	defaultTidy = time.Minute
 )
 
 // keepEpochs opens an epoch when one is due and publishes its hellos, and ends
@@ -100,7 +100,7 @@ func (s *Service) keepAsking(ctx context.Context) error {
 }
 
 func (s *Service) keepTidy(ctx context.Context) error {
-	return s.repeat(ctx, tidyTick, nil, s.cfg.Queue.DeleteExpired)
+	return s.repeat(ctx, s.cfg.Tidy, nil, s.cfg.Queue.DeleteExpired)
 }
 
 // repeat calls do now, on each wake-up and after each tick, until ctx ends. An

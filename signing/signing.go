@@ -59,6 +59,9 @@ type Config struct {
 	// Lease is how long a recorded intent keeps other instances away from a
 	// request; zero: 5 s.
 	Lease time.Duration
+	// Tidy is how often expired notices are deleted, and requests looked for
+	// that have passed their expiry unnoticed; zero: one minute.
+	Tidy time.Duration
 }
 
 // Service is one instance of the signing service.
@@ -83,6 +86,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Lease == 0 {
 		cfg.Lease = defaultLease
+	}
+	if cfg.Tidy == 0 {
+		cfg.Tidy = defaultTidy
 	}
 	verifier, err := countersigned.New(countersigned.Config{
 		Genesis: cfg.Genesis, Deployment: cfg.Deployment, Keyring: cfg.Keyring, Instance: cfg.Instance,

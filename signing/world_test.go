@@ -185,6 +185,7 @@ type player struct {
 	decide    func(*policytest.Role, policytest.Asked) (policytest.Answer, bool)
 	announced map[message.Hash]bool
 	asked     map[string]int
+	parks     time.Duration // if set, requests are parked and not answered
 }
 
 func (w *world) play(role string) *player {
@@ -260,6 +261,9 @@ func (p *player) one(ctx context.Context, task queue.Task) queue.Verdict {
 	defer p.mu.Unlock()
 	asked := policytest.Asked{ID: task.Request.String(), Envelope: task.Body, Meaning: m, Policy: p.w.d.Active(nil).Ref}
 	p.asked[asked.ID]++
+	if p.parks > 0 {
+		return queue.Verdict{Disposition: queue.Park, Delay: p.parks}
+	}
 	answer, ok := p.answer(asked)
 	if !ok {
 		return queue.Verdict{Disposition: queue.Done}
@@ -282,6 +286,13 @@ func (p *player) set(decide func(*policytest.Role, policytest.Asked) (policytest
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.decide = decide
+}
+
+// park has the role wait for people from now on.
+func (p *player) park(delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parks = delay
 }
 
 func (p *player) timesAsked(id uuid.UUID) int {
