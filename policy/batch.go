@@ -16,7 +16,7 @@ const (
 	// for the last.
 	batch = 64
 	// workers lets one batch be decided while another is being committed.
-	workers = 2
+	workers = 1
 	// poll is how often to look without being woken.
 	poll = time.Second
 	// maxAttempts is how often a failing request is tried before it is put

@@ -15,6 +15,9 @@ import (
 const (
 	descriptorsKept = time.Minute
 	maxDescriptors  = 4096
+	// maxDescriptor is the size in bytes beyond which nothing is remembered:
+	// ours have about 1 KiB, and anybody could have written the row.
+	maxDescriptor = 8 << 10
 )
 
 // descriptors remembers what the store returned. Errors are not remembered.
@@ -52,7 +55,7 @@ func (d *descriptors) get(ctx context.Context, known map[string][]byte, id strin
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(known) < maxDescriptors {
+	if len(known) < maxDescriptors && len(b) <= maxDescriptor {
 		known[id] = b
 	}
 	return b, nil

@@ -20,6 +20,11 @@ import (
 // so that a clock that jumps to and fro forgets nothing that matters.
 const keepRejections = 24 * time.Hour
 
+// maxPending bounds the records that wait to be committed: those of a few
+// batches, unless the database refuses to commit. Beyond it nothing is decided
+// until they are written.
+const maxPending = 4096
+
 // forgetEvery is how often expired rejections are dropped from memory.
 const forgetEvery = 10 * time.Minute
 
@@ -172,6 +177,12 @@ func (m *memory) decide(ctx context.Context, tx *sql.Tx, items []*item) error {
 	}
 	if err != nil {
 		return err
+	}
+	if len(m.pending) > maxPending {
+		for _, it := range items {
+			it.retry = "earlier decisions are still to be recorded"
+		}
+		return m.appendAll(ctx, tx, items[0].task.Request, nil)
 	}
 	added, err := m.decideAll(ctx, items)
 	if err != nil || len(added)+len(m.pending) == 0 {

@@ -80,7 +80,11 @@ func TestOverTheRealQueue(t *testing.T) {
 		Owner: "alice", Kind: string(message.KindWalletCreate), Expires: task.Expires,
 	}}, w.Deployment.Genesis.Roles)
 	must(t, err)
-	a, attachment := w.open(w.reply(signing, task.Request, e.hello.Epoch))
+	reply := w.reply(signing, task.Request, e.hello.Epoch)
+	must(t, w.As("signing").QueryRowContext(ctx, // requests are shown without it
+		"SELECT attachment FROM countersign.reply WHERE request_id = $1 AND sender = $2 ORDER BY id DESC LIMIT 1",
+		task.Request, role).Scan(&reply.Attachment))
+	a, attachment := w.open(reply)
 	if a.Decision != message.Approve || a.Envelope != task.Hash {
 		t.Fatalf("approval %+v", a)
 	}

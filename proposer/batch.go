@@ -18,7 +18,7 @@ const (
 	// maxCommits is how many commits run at once: two, so that one slow commit
 	// does not hold up everyone, and few, so that concurrent submissions share
 	// commits.
-	maxCommits = 2
+	maxCommits = 1
 	// commitTimeout bounds one commit. It is the server's own, not a caller's:
 	// a caller that goes away must not undo the others' submissions.
 	commitTimeout = 10 * time.Second

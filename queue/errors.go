@@ -26,12 +26,11 @@ var (
 
 // taskClasses are the classes of SQLSTATE (PostgreSQL appendix A) that can be
 // a task's own fault. All others - connections, resources, shutdown, deadlock,
-// a missing grant - are the server's or the set-up's, and no request may be
-// given up for them.
+// a missing grant, a full notification queue - are the server's or the set-up's,
+// and no request may be given up for them.
 var taskClasses = map[pqerror.Class]bool{
 	"22": true, // data exception
 	"23": true, // integrity constraint violation
-	"54": true, // program limit exceeded
 }
 
 // outage reports whether an error is the database's or the end of the

@@ -108,6 +108,26 @@ func (q *Queue) Unpark(ctx context.Context, tx *sql.Tx, consumer string, request
 	return nil
 }
 
+// Reclaim gives this service back its tasks of requests that passed their
+// expiry within the given time and have no result: nobody but somebody who
+// writes the database can have taken them away, and a request is to end at its
+// expiry whatever became of its task. It returns how many there were.
+func (q *Queue) Reclaim(ctx context.Context, within time.Duration) (int64, error) {
+	stmt, err := q.sql.reclaim.On(ctx, q.db, nil)
+	if err != nil {
+		return 0, fmt.Errorf("reclaiming tasks: %w", err)
+	}
+	done, err := stmt.ExecContext(ctx, q.own, within.Seconds())
+	if err != nil {
+		return 0, fmt.Errorf("reclaiming tasks: %w", err)
+	}
+	n, err := done.RowsAffected()
+	if err != nil {
+		return 0, fmt.Errorf("reclaiming tasks: %w", err)
+	}
+	return n, nil
+}
+
 // Stalled is an open request that waits for replies which nobody is at work
 // on: AskAgain is the remedy.
 type Stalled struct {
@@ -117,7 +137,8 @@ type Stalled struct {
 
 // Stalled returns open requests of this service, at most limit, for which no
 // sender has an open task, and some sender has no reply that names one of the
-// epochs. Requests and replies younger than olderThan are let be.
+// epochs; and, whoever is at work on them, those where the sender of a decisive
+// reply has none. Requests and replies younger than olderThan are let be.
 func (q *Queue) Stalled(ctx context.Context, senders []string, epochs []message.EpochID, olderThan time.Duration, limit int) ([]Stalled, error) {
 	stmt, err := q.sql.stalled.On(ctx, q.db, nil)
 	if err != nil {

@@ -107,6 +107,9 @@ func (w *gathering) heard(h replyHint) {
 	if len(w.partial) > maxPartial {
 		w.partial = map[uuid.UUID]uint64{}
 	}
+	if len(w.ready) > maxPartial {
+		return // anybody can notify; what is true of it is found by looking
+	}
 	all := uint64(1)<<len(w.Senders) - 1
 	for _, id := range h.ids {
 		w.partial[id] |= 1 << sender
@@ -295,7 +298,7 @@ func (w *gathering) claimer(list []uuid.UUID) claimer {
 			return nil, err
 		}
 		rows, err := stmt.QueryContext(ctx, w.Name, ids(list), pq.StringArray(w.Senders),
-			epochArray(w.Epochs()), MaxReplies)
+			epochArray(w.Epochs()), MaxReplies, message.MaxSize)
 		if err != nil {
 			return nil, err
 		}

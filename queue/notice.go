@@ -5,10 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/countersign/countersign/internal/message"
 )
 
-// maxNotices bounds what a topic brings at a time: the newest are kept.
-const maxNotices = 4096
+// maxNotices bounds what a topic brings at a time of each sender: the newest.
+// What is larger than any message is left out.
+const maxNotices = 1024
 
 // Publish writes a notice and wakes those who follow its topic. The same
 // notice again is no fault; another one under the same key is ErrKeyTaken.
@@ -55,7 +58,7 @@ func (q *Queue) Notices(ctx context.Context, topic string) ([]Notice, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading notices of topic %s: %w", topic, err)
 	}
-	rows, err := stmt.QueryContext(ctx, topic, maxNotices)
+	rows, err := stmt.QueryContext(ctx, topic, maxNotices, message.MaxSize)
 	if err != nil {
 		return nil, fmt.Errorf("reading notices of topic %s: %w", topic, err)
 	}

@@ -176,6 +176,7 @@ const (
 )
 
 // View is a request as the API shows it: display only, believed by nobody.
+// Replies come without their attachments.
 type View struct {
 	Submission
 	Submitted time.Time

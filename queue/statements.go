@@ -16,7 +16,7 @@ type statements struct {
 	claim, claimFailed, claimOne          *database.Statement
 	settle, settleSilently, fail, sweep   *database.Statement
 	gather, look, lookRecent, newestReply *database.Statement
-	askAgain, unpark, stalled             *database.Statement
+	askAgain, unpark, stalled, reclaim    *database.Statement
 	intents, finish, results              *database.Statement
 	publish, published, notices, expired  *database.Statement
 	viewRequests, viewReplies, viewTasks  *database.Statement
@@ -29,7 +29,7 @@ func newStatements() *statements {
 		settle: statement("settle"), settleSilently: statement("settle_silently"), fail: statement("fail"), sweep: statement("sweep"),
 		gather: statement("gather"), look: statement("look"), lookRecent: statement("look_recent"),
 		newestReply: statement("newest_reply"),
-		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"),
+		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"), reclaim: statement("reclaim"),
 		intents: statement("intents"), finish: statement("finish"), results: statement("results"),
 		publish: statement("publish"), published: statement("published"), notices: statement("notices"),
 		expired:      statement("delete_expired"),

@@ -161,7 +161,7 @@ func scanReply(rows *sql.Rows, into map[uuid.UUID]*View) error {
 	var id uuid.UUID
 	var r Reply
 	var epochs pq.ByteaArray
-	if err := rows.Scan(&id, &r.Sender, &r.Body, &r.Attachment, &epochs, &r.Decisive, &r.Created); err != nil {
+	if err := rows.Scan(&id, &r.Sender, &r.Body, &epochs, &r.Decisive, &r.Created); err != nil {
 		return err
 	}
 	r.Epochs = toEpochs(epochs)

@@ -24,8 +24,10 @@ type Pair struct{ Build, Deploy BranchFile }
 // NewKeyring makes a service's keys from its branch files. It refuses halves
 // of different generations or services, a half that stands on the wrong side,
 // and a set of purposes that is not exactly the service's own: too many is a
-// leak, too few would fail later.
+// leak, too few would fail later. It takes the branches over and wipes them,
+// also when it fails: the keys made from them are all that a service needs.
 func NewKeyring(deployment message.Hash, service string, roles []string, pairs ...Pair) (*Keyring, error) {
+	defer wipe(pairs)
 	want, err := Purposes(service, roles)
 	if err != nil {
 		return nil, err
@@ -40,6 +42,16 @@ func NewKeyring(deployment message.Hash, service string, roles []string, pairs .
 		}
 	}
 	return k, nil
+}
+
+func wipe(pairs []Pair) {
+	for _, p := range pairs {
+		for _, f := range []BranchFile{p.Build, p.Deploy} {
+			for _, branch := range f.Branches {
+				branch.Wipe()
+			}
+		}
+	}
 }
 
 func (k *Keyring) add(p Pair, want []Purpose) error {

@@ -23,7 +23,7 @@ const (
 	batch = 32
 	// workers let one batch be verified while another one's commit waits for
 	// the disk.
-	workers    = 4
+	workers    = 1
 	gatherPoll = 500 * time.Millisecond
 	// defaultLease is much longer than a signature takes, and short enough
 	// after a crash.

@@ -24,6 +24,11 @@ const (
 	askTick = time.Second
 	// defaultTidy is how often notices and forgotten requests are looked at.
 	defaultTidy = time.Minute
+	// reclaimAtStart is how far back a new instance looks for requests that
+	// expired unnoticed, reclaimOverlap how far each look reaches into the one
+	// before, for the two clocks' sake.
+	reclaimAtStart = 24 * time.Hour
+	reclaimOverlap = time.Minute
 )
 
 // keepEpochs opens an epoch when one is due and publishes its hellos, and ends
@@ -100,7 +105,25 @@ func (s *Service) keepAsking(ctx context.Context) error {
 }
 
 func (s *Service) keepTidy(ctx context.Context) error {
-	return s.repeat(ctx, s.cfg.Tidy, nil, s.cfg.Queue.DeleteExpired)
+	last := s.cfg.Now().Add(-reclaimAtStart)
+	return s.repeat(ctx, s.cfg.Tidy, nil, func(ctx context.Context) error {
+		now := s.cfg.Now()
+		err := s.reclaim(ctx, max(now.Sub(last), 0)+reclaimOverlap)
+		if err == nil {
+			last = now
+		}
+		return errors.Join(err, s.cfg.Queue.DeleteExpired(ctx))
+	})
+}
+
+// reclaim ends requests whose task was taken away: their expiry has passed,
+// and they have no result.
+func (s *Service) reclaim(ctx context.Context, within time.Duration) error {
+	n, err := s.cfg.Queue.Reclaim(ctx, within)
+	if n > 0 {
+		s.cfg.Log.Error("tasks of open requests were missing or put aside", "requests", n)
+	}
+	return err
 }
 
 // repeat calls do now, on each wake-up and after each tick, until ctx ends. An

@@ -59,6 +59,9 @@ func start(ctx context.Context, bin string) (*deployment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL runs as another user when this is root
+		return nil, err
+	}
 	d := &deployment{dir: dir}
 	// Not CommandContext: dev is asked to stop, so that it stops its services.
 	d.dev = exec.Command(filepath.Join(bin, "countersign"), "dev", "--dir", filepath.Join(dir, "dev"))

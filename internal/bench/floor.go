@@ -32,6 +32,10 @@ type floor struct{ cpu, rows float64 }
 
 func (f floor) perSecond() float64 { return 1 / (1/f.cpu + 1/f.rows) }
 
+func (f floor) mean(g floor) floor {
+	return floor{cpu: (f.cpu + g.cpu) / 2, rows: (f.rows + g.rows) / 2}
+}
+
 func measureFloor(ctx context.Context, db *sql.DB, length time.Duration) (floor, error) {
 	cpu, err := onAllCores(ctx, length, func() (func() error, error) { return newParts() })
 	if err != nil {

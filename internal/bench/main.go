@@ -113,6 +113,12 @@ func measure(ctx context.Context, p plan, d *deployment) (figures, error) {
 	f.CommitP50 = milliseconds(percentile(commits, 50))
 	f.LatencyP50, f.LatencyP99 = milliseconds(percentile(latencies, 50)), milliseconds(percentile(latencies, 99))
 	f.Latency = f.LatencyP50 / f.CommitP50
+	// The floor is measured on both sides of the saturation, because a shared
+	// machine changes its speed.
+	before, err := measureFloor(ctx, d.db, p.floor/2)
+	if err != nil {
+		return f, fmt.Errorf("measuring the floor: %w", err)
+	}
 	signed, err := l.saturate(ctx, p)
 	if err != nil {
 		return f, fmt.Errorf("measuring saturation: %w", err)
@@ -121,10 +127,11 @@ func measure(ctx context.Context, p plan, d *deployment) (figures, error) {
 	if f.RSS, err = d.peakMemory(); err != nil {
 		return f, err
 	}
-	floor, err := measureFloor(ctx, d.db, p.floor)
+	after, err := measureFloor(ctx, d.db, p.floor/2)
 	if err != nil {
 		return f, fmt.Errorf("measuring the floor: %w", err)
 	}
+	floor := before.mean(after)
 	f.Floor, f.FloorCPU, f.FloorRows = floor.perSecond(), floor.cpu, floor.rows
 	f.FloorFraction = f.Signed / f.Floor
 	return f, nil

@@ -12,7 +12,7 @@ import (
 
 // grant is one thing that a service may do: a privilege on columns of a table,
 // and which rows it holds for. This table is the whole of what services may
-// do; docs/SPEC.md lists the same.
+// do; grants_test.go lists the same.
 type grant struct {
 	privilege string // SELECT, INSERT, UPDATE or DELETE
 	table     string
@@ -27,6 +27,7 @@ const (
 	taskColumns    = "consumer, request_id"
 	taskState      = "state, available_at, attempts, seen_reply, note"
 	replyColumns   = "request_id, sender, body, attachment, epochs, decisive"
+	replyPublic    = "id, request_id, sender, body, epochs, decisive, created_at"
 	intentColumns  = "request_id, instance, body"
 	resultColumns  = "request_id, status, body"
 	noticeColumns  = "topic, key, sender, body, expires_at"
@@ -64,7 +65,7 @@ func proposerGrants() []grant {
 		{"INSERT", "request", requestColumns, ""},
 		{"SELECT", "task", "", ""},
 		{"INSERT", "task", taskColumns, ""},
-		{"SELECT", "reply", "", ""},
+		{"SELECT", "reply", replyPublic, ""},
 		{"SELECT", "result", "", ""},
 		{"SELECT", "notice", "", "topic = 'policy'"},
 		{"SELECT", "wallet", walletPublic, ""},

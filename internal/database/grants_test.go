@@ -20,7 +20,8 @@ var allowed = map[string][]string{
 	"proposer": {
 		"SELECT request *", "INSERT request id,body,hash,fingerprint,owner,kind,wallet,expires_at",
 		"SELECT task *", "INSERT task consumer,request_id",
-		"SELECT reply *", "SELECT result *", "SELECT notice *",
+		"SELECT reply id,request_id,sender,body,epochs,decisive,created_at",
+		"SELECT result *", "SELECT notice *",
 		"SELECT wallet id,owner,descriptor,created_at",
 		"SELECT account id,wallet_id,owner,descriptor,created_at",
 	},

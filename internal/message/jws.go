@@ -134,10 +134,10 @@ func KeyID(typ Typ, compact []byte) (string, error) {
 // Peek decodes the payload of a compact JWS without verifying anything. It is
 // for display and for choosing a key; nothing may be decided from it.
 func Peek(compact []byte, v any) error {
-	parts := bytes.Split(compact, []byte{'.'})
-	if len(parts) != 3 || len(compact) > MaxSize {
+	if len(compact) > MaxSize || bytes.Count(compact, []byte{'.'}) != 2 {
 		return errors.New("not a compact JWS")
 	}
+	parts := bytes.Split(compact, []byte{'.'})
 	payload, err := base64.RawURLEncoding.Strict().DecodeString(string(parts[1]))
 	if err != nil {
 		return fmt.Errorf("decoding JWS payload: %w", err)

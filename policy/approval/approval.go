@@ -69,7 +69,7 @@ func (d *Decider) Replay(body []byte) error {
 
 // Decide applies the policy's approval section.
 func (d *Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, error) {
-	ballot := d.votes.of(r.EnvelopeHash)
+	ballot := d.votes.of(r.Meaning.Statement.ID)
 	if reasons := ballot.rejections(); len(reasons) > 0 {
 		return policy.Decision{Verdict: policy.Reject, Reasons: reasons}, nil
 	}

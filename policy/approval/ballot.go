@@ -56,12 +56,14 @@ const keepVotes = 24 * time.Hour
 // sweepEvery is after how many votes those of ended requests are forgotten.
 const sweepEvery = 1024
 
-// ballots are the votes on record by envelope.
+// ballots are the votes on record by request. A vote counts for one envelope
+// alone, but who rejects a request has rejected it in whatever envelope somebody
+// puts it.
 type ballots struct {
 	now func() time.Time
 
 	mu   sync.RWMutex
-	by   map[message.Hash]ballot
+	by   map[string]ballot
 	adds int
 }
 
@@ -70,39 +72,39 @@ type ballots struct {
 type ballot []cast
 
 func newBallots(now func() time.Time) *ballots {
-	return &ballots{now: now, by: map[message.Hash]ballot{}}
+	return &ballots{now: now, by: map[string]ballot{}}
 }
 
 func (b *ballots) reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.by = map[message.Hash]ballot{}
+	b.by = map[string]ballot{}
 }
 
-func (b *ballots) of(envelope message.Hash) ballot {
+func (b *ballots) of(request string) ballot {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.by[envelope]
+	return b.by[request]
 }
 
 // add takes a vote over; the same one twice is one.
 func (b *ballots) add(c cast) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old := b.by[c.vote.Envelope]
+	old := b.by[c.vote.Request]
 	if old.has(c.compact) {
 		return
 	}
-	b.by[c.vote.Envelope] = append(slices.Clone(old), c)
+	b.by[c.vote.Request] = append(slices.Clone(old), c)
 	if b.adds++; b.adds%sweepEvery == 0 {
 		b.sweep(b.now().Add(-keepVotes))
 	}
 }
 
 func (b *ballots) sweep(before time.Time) {
-	for envelope, votes := range b.by {
+	for request, votes := range b.by {
 		if votes[0].ends.Before(before) {
-			delete(b.by, envelope)
+			delete(b.by, request)
 		}
 	}
 }

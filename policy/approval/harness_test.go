@@ -55,6 +55,9 @@ type world struct {
 	stored   map[uuid.UUID]approval.Stored
 	unparked map[uuid.UUID]int
 	fault    error
+	// entered, if set, is sent to when a list begins, which then takes until
+	// hold is closed.
+	entered, hold chan struct{}
 }
 
 func newWorld(t *testing.T, edit func(*document.Document)) *world {
@@ -109,6 +112,10 @@ func (w *world) Unpark(_ context.Context, id uuid.UUID) error {
 }
 
 func (w *world) Waiting(_ context.Context, limit int) ([]approval.Stored, error) {
+	if w.entered != nil {
+		w.entered <- struct{}{}
+		<-w.hold
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []approval.Stored

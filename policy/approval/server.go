@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,8 +35,9 @@ var ErrNotFound = errors.New("no such request")
 
 // Requests reads requests; package approvalpg has the real one.
 type Requests interface {
-	// Waiting returns the requests that this role has not finished with, those
-	// set aside first, then oldest first, at most limit.
+	// Waiting returns the requests that this role has not finished with, at
+	// most limit: those set aside first, then the users' in turn, each one's
+	// oldest first.
 	Waiting(ctx context.Context, limit int) ([]Stored, error)
 	// Request returns one request; ErrNotFound if there is none.
 	Request(ctx context.Context, id uuid.UUID) (Stored, error)
@@ -81,7 +84,10 @@ type Config struct {
 
 // Server is the approval service's HTTP API. It decides nothing: it shows
 // what waits and takes votes in. It is safe for concurrent use.
-type Server struct{ cfg Config }
+type Server struct {
+	cfg   Config
+	lists chan struct{} // as many as may be read at once
+}
 
 // NewServer checks the configuration and returns the API.
 func NewServer(cfg Config) (*Server, error) {
@@ -95,7 +101,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg}, nil
+	return &Server{cfg: cfg, lists: make(chan struct{}, maxLists)}, nil
 }
 
 // Bounds of one call.
@@ -108,6 +114,9 @@ const (
 	writeTime = 30 * time.Second
 	// maxListed is how many requests one list shows: more than a person reads.
 	maxListed = 100
+	// maxLists is how many lists are read at once: each may hold a hundred
+	// statements of 128 KiB, and this process also decides.
+	maxLists = 2
 )
 
 // Handler returns the API's routes. The server around it speaks TLS and sets
@@ -160,6 +169,12 @@ func (s *Server) signed(answer func(*http.Request) (any, error)) http.Handler {
 }
 
 func (s *Server) list(r *http.Request) (any, error) {
+	select {
+	case s.lists <- struct{}{}:
+		defer func() { <-s.lists }()
+	case <-r.Context().Done():
+		return nil, unavailable(r.Context().Err())
+	}
 	stored, err := s.cfg.Requests.Waiting(r.Context(), maxListed+1)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("reading waiting requests: %w", err))
@@ -179,6 +194,7 @@ func (s *Server) list(r *http.Request) (any, error) {
 			out.Approvals = append(out.Approvals, v.summary())
 		}
 	}
+	slices.SortFunc(out.Approvals, func(a, b api.Summary) int { return strings.Compare(a.ID, b.ID) })
 	return out, nil
 }
 

@@ -148,11 +148,17 @@ func TestValidate(t *testing.T) {
 			x.Approvers[0].User = "alice"
 			x.Approvers = append(x.Approvers, document.Approver{ID: "rob", User: "alice", Keys: x.Approvers[0].Keys})
 		}, "is also of"},
-		"fail/grant-user":       {func(x doc) { x.Grants[0].Users = []string{"nobody"} }, "no user"},
-		"fail/grant-kind":       {func(x doc) { x.Grants[0].Kinds = []message.Kind{"ethereum.transactoin"} }, "not known"},
-		"fail/grant-wallet":     {func(x doc) { x.Grants[0].Wallets = []string{"Own"} }, "neither"},
-		"fail/grant-empty":      {func(x doc) { x.Grants[0].Wallets = nil }, "must each name"},
-		"fail/deny-form":        {func(x doc) { x.Fraud.Deny = []string{"0x00"} }, "CAIP-10"},
+		"fail/grant-user":   {func(x doc) { x.Grants[0].Users = []string{"nobody"} }, "no user"},
+		"fail/grant-kind":   {func(x doc) { x.Grants[0].Kinds = []message.Kind{"ethereum.transactoin"} }, "not known"},
+		"fail/grant-wallet": {func(x doc) { x.Grants[0].Wallets = []string{"Own"} }, "neither"},
+		"fail/grant-empty":  {func(x doc) { x.Grants[0].Wallets = nil }, "must each name"},
+		"fail/deny-form":    {func(x doc) { x.Fraud.Deny = []string{"0x00"} }, "CAIP-10"},
+		// Entries that look right and would never match anything.
+		"fail/deny-short":       {func(x doc) { x.Fraud.Deny = []string{"eip155:1:0xab"} }, "CAIP-10"},
+		"fail/deny-no-0x":       {func(x doc) { x.Fraud.Deny = []string{"eip155:1:" + strings.Repeat("ab", 20)} }, "CAIP-10"},
+		"fail/deny-long":        {func(x doc) { x.Fraud.Deny = []string{"eip155:1:0x" + strings.Repeat("ab", 21)} }, "CAIP-10"},
+		"fail/deny-chain":       {func(x doc) { x.Fraud.Deny = []string{"eip155:01:0x" + strings.Repeat("ab", 20)} }, "CAIP-10"},
+		"fail/deny-chain-zero":  {func(x doc) { x.Fraud.Deny = []string{"eip155:0:0x" + strings.Repeat("ab", 20)} }, "CAIP-10"},
 		"fail/deny-case":        {func(x doc) { x.Fraud.Deny = []string{"eip155:1:0xAB"} }, "lower case"},
 		"fail/limit-wallet":     {func(x doc) { x.Fraud.Limits[0].Wallet = "own" }, "neither"},
 		"fail/limit-asset":      {func(x doc) { x.Fraud.Limits[0].Asset = "ETH" }, "CAIP-19"},

@@ -23,7 +23,10 @@ var (
 	idForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$`)
 	// accountForm is CAIP-10, assetForm is CAIP-19 without a token id.
 	accountForm = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}:[-.%a-zA-Z0-9]{1,128}$`)
-	assetForm   = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}/[-a-z0-9]{3,8}:[-.%a-zA-Z0-9]{1,128}$`)
+	// ethereumForm is the one form in which effects name an account of eip155:
+	// another would never match.
+	ethereumForm = regexp.MustCompile(`^eip155:[1-9][0-9]{0,18}:0x[0-9a-f]{40}$`)
+	assetForm    = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}/[-a-z0-9]{3,8}:[-.%a-zA-Z0-9]{1,128}$`)
 )
 
 // Validate reports every fault of the document at once. It reads nothing but
@@ -205,8 +208,8 @@ func (v *validator) kinds(where string, list []message.Kind) {
 
 func (v *validator) fraud() {
 	for _, account := range v.doc.Fraud.Deny {
-		if !accountForm.MatchString(account) || !canonicalCase(account) {
-			v.fault("fraud: deny: %q is not a CAIP-10 account (of eip155 in lower case)", account)
+		if !accountForm.MatchString(account) || (strings.HasPrefix(account, "eip155:") && !ethereumForm.MatchString(account)) {
+			v.fault("fraud: deny: %q is not a CAIP-10 account (of eip155: chain id and 0x address in lower case)", account)
 		}
 	}
 	seen := map[[2]string]bool{}

@@ -1,15 +1,15 @@
 -- Of the given requests those whose replies are there or whose time is over,
--- each with its replies: of each sender the newest first of all, then newer
--- ones before older ones, up to a limit. Seen counts replies, because their
--- ids are not committed in order. A request's own columns stand in its first
--- row only.
+-- each with its replies: of each sender the newest first of all, then the second
+-- newest of each, and so on, up to a limit, and none larger than any message.
+-- Seen counts replies, because their ids are not committed in order. A request's
+-- own columns stand in its first row only.
 WITH mine AS MATERIALIZED (
     SELECT t.request_id, t.attempts
     FROM countersign.task t
     WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[]) AND t.state <> 2 AND t.available_at <= now()
       AND ((SELECT r.expires_at <= now() FROM countersign.request r WHERE r.id = t.request_id)
            OR (
-        SELECT count(*) > t.seen_reply
+        SELECT count(*) <> t.seen_reply
            AND (coalesce(bool_or(p.decisive AND p.epochs && $4::bytea[]), false)
                 OR count(DISTINCT p.sender) FILTER (WHERE p.epochs && $4::bytea[]) = cardinality($3::text[]))
         FROM countersign.reply p
@@ -34,8 +34,9 @@ LEFT JOIN LATERAL (
         SELECT a.id, a.sender, a.body, a.attachment, a.epochs, a.decisive, a.created_at
         FROM (SELECT q.*, row_number() OVER (PARTITION BY q.sender ORDER BY q.id DESC) AS age
               FROM countersign.reply q
-              WHERE q.request_id = m.request_id AND q.sender = ANY($3::text[]) AND q.epochs && $4::bytea[]) a
-        ORDER BY a.age > 1, a.id DESC
+              WHERE q.request_id = m.request_id AND q.sender = ANY($3::text[]) AND q.epochs && $4::bytea[]
+                AND octet_length(q.body) <= $6 AND octet_length(q.attachment) <= $6) a
+        ORDER BY a.age, a.id DESC
         LIMIT $5
     ) p
 ) c ON true

@@ -4,7 +4,7 @@ FROM countersign.task t
 WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now()
   AND ((SELECT r.expires_at <= now() FROM countersign.request r WHERE r.id = t.request_id)
        OR (
-        SELECT count(*) > t.seen_reply
+        SELECT count(*) <> t.seen_reply
            AND (coalesce(bool_or(p.decisive AND p.epochs && $4::bytea[]), false)
                 OR count(DISTINCT p.sender) FILTER (WHERE p.epochs && $4::bytea[]) = cardinality($3::text[]))
         FROM countersign.reply p

@@ -7,7 +7,7 @@ CROSS JOIN LATERAL (
 ) t
 WHERE t.state < 2 AND t.available_at <= now()
   AND (
-        SELECT count(*) > t.seen_reply
+        SELECT count(*) <> t.seen_reply
            AND (coalesce(bool_or(p.decisive AND p.epochs && $4::bytea[]), false)
                 OR count(DISTINCT p.sender) FILTER (WHERE p.epochs && $4::bytea[]) = cardinality($3::text[]))
         FROM countersign.reply p

@@ -8,7 +8,7 @@ WITH done AS (
     SET state = ($4::smallint[])[array_position($3::uuid[], t.request_id)],
         available_at = CASE WHEN ($5::double precision[])[array_position($3::uuid[], t.request_id)] < 0 THEN 'infinity'
             ELSE clock_timestamp() + ($5::double precision[])[array_position($3::uuid[], t.request_id)] * interval '1 second' END,
-        seen_reply = greatest(t.seen_reply, ($6::bigint[])[array_position($3::uuid[], t.request_id)]),
+        seen_reply = coalesce(nullif(($6::bigint[])[array_position($3::uuid[], t.request_id)], 0), t.seen_reply),
         note = ($7::text[])[array_position($3::uuid[], t.request_id)]
     WHERE t.consumer = $1 AND t.request_id = ANY($3::uuid[])
     RETURNING 1

@@ -58,7 +58,8 @@ func describe(m transaction.Meaning) []string {
 		out = append(out, fmt.Sprintf("pay a fee of at most %s of %s", e.Fee, e.FeeAsset))
 	}
 	if e.Message != nil {
-		out = append(out, fmt.Sprintf("sign the message %q", e.Message))
+		// Its digest is the same for every account, so the account is named.
+		out = append(out, fmt.Sprintf("sign the message %q with account %s of wallet %s", e.Message, m.Account, m.Wallet))
 	}
 	return out
 }

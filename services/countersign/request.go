@@ -150,7 +150,7 @@ func (a *app) requestWatch() *cobra.Command {
 			}
 			r, err := c.Watch(cmd.Context(), args[0], func(r api.Request) error {
 				if !a.json && !r.Ended() {
-					fmt.Fprintf(a.out, "%s  %s\n", time.Now().Format(time.TimeOnly), standing(r))
+					fmt.Fprintf(printable{a.out}, "%s  %s\n", time.Now().Format(time.TimeOnly), standing(r))
 				}
 				return nil
 			})

@@ -119,7 +119,7 @@ func (a *app) report(err error) int {
 		_ = json.NewEncoder(a.errOut).Encode(map[string]string{"error": err.Error(), "next": next})
 		return code
 	}
-	fmt.Fprintf(a.errOut, "error: %v\n", err)
+	fmt.Fprintf(printable{a.errOut}, "error: %v\n", err)
 	if next != "" {
 		fmt.Fprintf(a.errOut, "next:  %s\n", next)
 	}
@@ -129,7 +129,7 @@ func (a *app) report(err error) int {
 // show writes v as JSON, or calls human.
 func (a *app) show(v any, human func(w io.Writer)) error {
 	if !a.json {
-		human(a.out)
+		human(printable{a.out})
 		return nil
 	}
 	e := json.NewEncoder(a.out)

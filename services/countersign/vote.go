@@ -116,7 +116,7 @@ func (a *app) vote(ctx context.Context, c *client.Approver, who approverIdentity
 		return err
 	}
 	if !a.json {
-		v.human(a.out)
+		v.human(printable{a.out})
 	}
 	if !yes && !a.json && isTerminal(os.Stdin) && !confirm(a.out, os.Stdin, b.use) {
 		return errors.New("nothing was signed")
@@ -209,7 +209,7 @@ func isTerminal(f *os.File) bool {
 }
 
 func (v voteView) human(w io.Writer) {
-	fmt.Fprintf(w, "request  %s\nkind     %s\nuser     %s (as the service says)\n", v.Request, v.Kind, v.User)
+	fmt.Fprintf(w, "request  %s\nkind     %s\nuser     %q (as the service says)\n", v.Request, v.Kind, v.User)
 	for _, e := range v.Effects {
 		fmt.Fprintf(w, "effect   %s\n", e)
 	}

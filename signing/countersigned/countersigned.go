@@ -45,8 +45,12 @@ const (
 // the role's MAC key can add any, and a policy service has few replicas.
 const maxKeys = 256
 
-// maxRecords bounds the records kept in memory: about 1 KiB each.
-const maxRecords = 10_000
+// maxRecords bounds the records kept in memory, which have about 1 KiB each;
+// what is larger than maxRecord bytes is not kept.
+const (
+	maxRecords = 10_000
+	maxRecord  = 8 << 10
+)
 
 // instanceName keeps instance names usable in logs and keys of notices.
 var instanceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)

@@ -60,6 +60,9 @@ func (r *records) read(ctx context.Context, key recordKey, load func(context.Con
 	if err != nil {
 		return wallet.Record{}, err
 	}
+	if len(record.Descriptor)+len(record.Ciphertext) > maxRecord {
+		return record, nil // no record of ours is that large
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for k := range r.kept {

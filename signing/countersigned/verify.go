@@ -167,15 +167,32 @@ func (x *examination) rejected() (Finding, bool) {
 			continue
 		}
 		seen[a.Role] = true
-		reasons := a.Reasons
-		if len(reasons) == 0 {
-			reasons = []message.Reason{{Code: CodeRejected}}
-		}
-		for _, r := range reasons {
-			f.Reasons = append(f.Reasons, message.RoleReason{Role: a.Role, Reason: r})
-		}
+		f.Reasons = append(f.Reasons, reasonsOf(a)...)
 	}
 	return f, len(f.Approvals) > 0
+}
+
+// maxReasons and maxCode bound, with maxDetail, what one role's rejection adds
+// to a signed result: the result must always fit into a message, or a role that
+// was taken over could keep a request from ever ending.
+const (
+	maxReasons = 16
+	maxCode    = 64
+)
+
+// reasonsOf returns a role's reasons within those bounds, one at least.
+func reasonsOf(a message.Approval) []message.RoleReason {
+	var out []message.RoleReason
+	for _, r := range a.Reasons[:min(len(a.Reasons), maxReasons)] {
+		if r.Code == "" || len(r.Code) > maxCode {
+			r.Code = CodeRejected
+		}
+		out = append(out, message.RoleReason{Role: a.Role, Reason: message.Reason{Code: r.Code, Detail: cut(r.Detail)}})
+	}
+	if len(out) == 0 {
+		out = append(out, message.RoleReason{Role: a.Role, Reason: message.Reason{Code: CodeRejected}})
+	}
+	return out
 }
 
 // unreadable rules on a statement that cannot be read or means nothing here.
@@ -244,13 +261,15 @@ func own(r message.Reason) []message.RoleReason {
 	return []message.RoleReason{{Role: message.RoleSigning, Reason: r}}
 }
 
-// maxDetail bounds what an error's text may add to a signed result.
+// maxDetail bounds, in bytes, what one text may add to a signed result.
 const maxDetail = 300
 
 // detail is an error's text for people. The errors that come here are about
 // the user's own statement and public descriptors; they hold no secrets.
-func detail(err error) string {
-	text := strings.ToValidUTF8(err.Error(), "?")
+func detail(err error) string { return cut(err.Error()) }
+
+func cut(text string) string {
+	text = strings.ToValidUTF8(text, "?")
 	if len(text) > maxDetail {
 		text = strings.ToValidUTF8(text[:maxDetail], "")
 	}

@@ -16,6 +16,7 @@ CREATE TABLE countersign.request (
     expires_at   timestamptz NOT NULL
 );
 CREATE INDEX request_owner ON countersign.request (owner, id);
+CREATE INDEX request_expires ON countersign.request (expires_at);
 
 -- One row per request and consumer that still has to work on it. State: 0
 -- ready, 1 parked, 2 dead. A parked task without a delay is available at

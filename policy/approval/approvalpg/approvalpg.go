@@ -29,16 +29,23 @@ var _ approval.Requests = (*Requests)(nil)
 func New(db *sql.DB, role string) *Requests { return &Requests{db: db, role: role} }
 
 const waiting = `
+WITH waiting AS (
+    SELECT t.request_id, t.state, row_number() OVER (PARTITION BY t.state, r.owner ORDER BY r.id) AS turn
+      FROM countersign.task t
+      JOIN countersign.request r ON r.id = t.request_id
+     WHERE t.consumer = $1 AND t.state < 2
+     ORDER BY t.state DESC, turn, t.request_id
+     LIMIT $2
+)
 SELECT r.id, r.body, r.submitted_at, EXISTS (SELECT 1 FROM countersign.result e WHERE e.request_id = r.id)
-  FROM countersign.task t
-  JOIN countersign.request r ON r.id = t.request_id
- WHERE t.consumer = $1 AND t.state < 2
- ORDER BY t.state DESC, r.id
- LIMIT $2`
+  FROM waiting w
+  JOIN countersign.request r ON r.id = w.request_id
+ ORDER BY w.state DESC, w.turn, r.id`
 
 // Waiting returns the requests that the role has a live task for: those set
-// aside first, so that a burst of new ones does not hide them, then oldest
-// first (UUIDv7 sort by time).
+// aside first, so that a burst of new ones does not hide them; then each
+// user's oldest, each one's second, and so on (UUIDv7 sort by time), so that
+// who asks for much does not hide what others ask for.
 func (q *Requests) Waiting(ctx context.Context, limit int) ([]approval.Stored, error) {
 	rows, err := q.db.QueryContext(ctx, waiting, q.role, limit)
 	if err != nil {

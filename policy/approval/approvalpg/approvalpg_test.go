@@ -78,3 +78,40 @@ func TestRequests(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// TestAttackWaitingRequestsHidden: a user who asks for much does not push what
+// others ask for off the list of the approvers.
+func TestAttackWaitingRequestsHidden(t *testing.T) {
+	db := databasetest.New(t)
+	proposer := queue.New(db.As(secrets.ServiceProposer), db.Config(secrets.ServiceProposer), slog.New(slog.DiscardHandler))
+	role := message.RoleApproval
+	var last uuid.UUID
+	for i := range 21 {
+		owner := "mallory"
+		if i == 20 {
+			owner = "alice"
+		}
+		last = uuid.Must(uuid.NewV7())
+		body := fmt.Appendf(nil, "envelope %d", i)
+		_, err := proposer.Submit(t.Context(), []queue.Submission{{
+			ID: last, Body: body, Hash: message.Sum(body), Fingerprint: message.Sum(body), Owner: owner,
+			Kind: "k", Wallet: "w", Expires: time.Now().Add(time.Hour),
+		}}, []string{role})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := db.Owner.ExecContext(t.Context(), `UPDATE countersign.task SET state = 1`); err != nil {
+		t.Fatal(err)
+	}
+	got, err := approvalpg.New(db.As(role), role).Waiting(t.Context(), 5)
+	if err != nil || len(got) != 5 {
+		t.Fatalf("got %+v %v", got, err)
+	}
+	for _, s := range got {
+		if s.ID == last {
+			return
+		}
+	}
+	t.Fatal("alice's request is not listed")
+}
