@@ -100,8 +100,11 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // hash.
 func (h Hash) IsZero() bool { return h == Hash{} }
 
+// AppendText appends the 64 lower-case hex digits.
+func (h Hash) AppendText(b []byte) ([]byte, error) { return hex.AppendEncode(b, h[:]), nil }
+
 // MarshalText writes the 64 lower-case hex digits.
-func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+func (h Hash) MarshalText() ([]byte, error) { return h.AppendText(nil) }
 
 // UnmarshalText reads 64 lower-case hex digits and nothing else.
 func (h *Hash) UnmarshalText(b []byte) error { return unhex(h[:], b) }
@@ -134,10 +137,13 @@ func unhex(dst, src []byte) error {
 // section 5), canonical.
 type Bytes []byte
 
-// MarshalText writes unpadded base64url.
-func (b Bytes) MarshalText() ([]byte, error) {
-	return []byte(base64.RawURLEncoding.EncodeToString(b)), nil
+// AppendText appends unpadded base64url.
+func (b Bytes) AppendText(to []byte) ([]byte, error) {
+	return base64.RawURLEncoding.AppendEncode(to, b), nil
 }
+
+// MarshalText writes unpadded base64url.
+func (b Bytes) MarshalText() ([]byte, error) { return b.AppendText(nil) }
 
 // UnmarshalText reads unpadded base64url; padding, line breaks and spare bits
 // are refused.
@@ -145,13 +151,17 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	if bytes.ContainsAny(text, "\r\n") {
 		return errors.New("line break in base64url")
 	}
-	out, err := base64.RawURLEncoding.Strict().DecodeString(string(text))
+	out := make([]byte, strictBase64.DecodedLen(len(text)))
+	n, err := strictBase64.Decode(out, text)
 	if err != nil {
 		return err
 	}
-	*b = out
+	*b = out[:n]
 	return nil
 }
+
+// strictBase64 refuses spare bits that are not zero.
+var strictBase64 = base64.RawURLEncoding.Strict()
 
 // timeLayout is RFC 3339 in UTC with whole seconds.
 const timeLayout = "2006-01-02T15:04:05Z"

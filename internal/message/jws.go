@@ -3,11 +3,11 @@ package message
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 // MACKeySize is the length of every HMAC key, in bytes.
@@ -19,6 +19,12 @@ var (
 	ErrSignature = errors.New("signature or MAC does not verify")
 )
 
+// The algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1).
+const (
+	algHS256 = "HS256"
+	algEdDSA = "EdDSA"
+)
+
 // header is the whole protected header of every JWS of ours, in the order in
 // which it is written.
 type header struct {
@@ -27,51 +33,64 @@ type header struct {
 	Typ Typ    `json:"typ"`
 }
 
+// prefix returns the first part of a compact JWS with this header: the encoded
+// header and the dot behind it.
+func (h header) prefix() ([]byte, error) {
+	b, err := Encode(h)
+	if err != nil {
+		return nil, err
+	}
+	return append(base64.RawURLEncoding.AppendEncode(nil, b), '.'), nil
+}
+
 // SignMAC returns the compact JWS (RFC 7515) of v under HS256.
 func SignMAC(typ Typ, kid string, key []byte, v any) ([]byte, error) {
 	if len(key) != MACKeySize {
 		return nil, fmt.Errorf("signing %s: key has %d bytes, want %d", typ, len(key), MACKeySize)
 	}
-	return sign(jose.SigningKey{Algorithm: jose.HS256, Key: key}, typ, kid, v)
+	return sign(header{Alg: algHS256, Kid: kid, Typ: typ}, v, func(input []byte) []byte {
+		return mac(key, input)
+	})
 }
 
 // SignEd25519 returns the compact JWS of v under EdDSA with Ed25519 (RFC
 // 8037).
 func SignEd25519(typ Typ, kid string, key ed25519.PrivateKey, v any) ([]byte, error) {
-	return sign(jose.SigningKey{Algorithm: jose.EdDSA, Key: key}, typ, kid, v)
+	if len(key) != ed25519.PrivateKeySize {
+		return nil, fmt.Errorf("signing %s: key has %d bytes, want %d", typ, len(key), ed25519.PrivateKeySize)
+	}
+	return sign(header{Alg: algEdDSA, Kid: kid, Typ: typ}, v, func(input []byte) []byte {
+		return ed25519.Sign(key, input)
+	})
 }
 
-func sign(key jose.SigningKey, typ Typ, kid string, v any) ([]byte, error) {
+func sign(h header, v any, signature func(input []byte) []byte) ([]byte, error) {
 	payload, err := Encode(v)
 	if err != nil {
 		return nil, err
 	}
-	options := (&jose.SignerOptions{}).WithType(jose.ContentType(typ)).WithHeader("kid", kid)
-	signer, err := jose.NewSigner(key, options)
+	prefix, err := h.prefix()
 	if err != nil {
-		return nil, fmt.Errorf("signing %s: %w", typ, err)
+		return nil, err
 	}
-	object, err := signer.Sign(payload)
-	if err != nil {
-		return nil, fmt.Errorf("signing %s: %w", typ, err)
-	}
-	compact, err := object.CompactSerialize()
-	if err != nil {
-		return nil, fmt.Errorf("signing %s: %w", typ, err)
-	}
+	compact := base64.RawURLEncoding.AppendEncode(prefix, payload)
+	value := signature(compact)
+	compact = base64.RawURLEncoding.AppendEncode(append(compact, '.'), value)
 	if len(compact) > MaxSize {
-		return nil, fmt.Errorf("signing %s: %d bytes exceed %d", typ, len(compact), MaxSize)
+		return nil, fmt.Errorf("signing %s: %d bytes exceed %d", h.Typ, len(compact), MaxSize)
 	}
-	return []byte(compact), nil
+	return compact, nil
 }
 
-// VerifyMAC verifies a compact JWS under HS256 and decodes its payload into
-// v, which is left undefined after an error.
+// VerifyMAC verifies a compact JWS under HS256, in constant time, and decodes
+// its payload into v, which is left undefined after an error.
 func VerifyMAC(typ Typ, kid string, key, compact []byte, v any) error {
 	if len(key) != MACKeySize {
 		return fmt.Errorf("verifying %s: key has %d bytes, want %d", typ, len(key), MACKeySize)
 	}
-	return verify(header{Alg: string(jose.HS256), Kid: kid, Typ: typ}, key, compact, v)
+	return verify(header{Alg: algHS256, Kid: kid, Typ: typ}, compact, v, func(input, value []byte) bool {
+		return hmac.Equal(mac(key, input), value)
+	})
 }
 
 // VerifyEd25519 verifies a compact JWS under EdDSA with Ed25519 and decodes
@@ -80,37 +99,43 @@ func VerifyEd25519(typ Typ, kid string, key ed25519.PublicKey, compact []byte, v
 	if len(key) != ed25519.PublicKeySize {
 		return fmt.Errorf("verifying %s: key has %d bytes", typ, len(key))
 	}
-	return verify(header{Alg: string(jose.EdDSA), Kid: kid, Typ: typ}, key, compact, v)
+	return verify(header{Alg: algEdDSA, Kid: kid, Typ: typ}, compact, v, func(input, value []byte) bool {
+		return ed25519.Verify(key, input, value)
+	})
 }
 
-// verify accepts exactly the bytes that sign would have written: go-jose by
-// itself lets line breaks, spare base64 bits and further headers pass.
-func verify(want header, key any, compact []byte, v any) error {
+// verify accepts exactly the bytes that sign would have written. The header is
+// compared, never parsed, so that nothing in it can choose an algorithm or a
+// key; the payload is decoded only after the signature has verified.
+func verify(h header, compact []byte, v any, valid func(input, value []byte) bool) error {
 	if len(compact) > MaxSize {
-		return fmt.Errorf("verifying %s: %d bytes exceed %d", want.Typ, len(compact), MaxSize)
+		return fmt.Errorf("verifying %s: %d bytes exceed %d", h.Typ, len(compact), MaxSize)
 	}
-	protected, err := Encode(want)
+	prefix, err := h.prefix()
 	if err != nil {
 		return err
 	}
-	prefix := base64.RawURLEncoding.EncodeToString(protected) + "."
-	if !bytes.HasPrefix(compact, []byte(prefix)) {
-		return fmt.Errorf("verifying %s: %w", want.Typ, ErrHeader)
+	if !bytes.HasPrefix(compact, prefix) {
+		return fmt.Errorf("verifying %s: %w", h.Typ, ErrHeader)
 	}
-	text := string(compact)
-	object, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(want.Alg)})
-	if err != nil {
-		return fmt.Errorf("verifying %s: %w", want.Typ, err)
+	end := bytes.LastIndexByte(compact, '.')
+	if end < len(prefix) {
+		return fmt.Errorf("verifying %s: %w", h.Typ, ErrNotCanonical)
 	}
-	payload, err := object.Verify(key)
-	if err != nil {
-		return fmt.Errorf("verifying %s: %w", want.Typ, ErrSignature)
+	var payload, value Bytes
+	if err := errors.Join(payload.UnmarshalText(compact[len(prefix):end]), value.UnmarshalText(compact[end+1:])); err != nil {
+		return fmt.Errorf("verifying %s: %w", h.Typ, ErrNotCanonical)
 	}
-	again, err := object.CompactSerialize()
-	if err != nil || again != text {
-		return fmt.Errorf("verifying %s: %w", want.Typ, ErrNotCanonical)
+	if !valid(compact[:end], value) {
+		return fmt.Errorf("verifying %s: %w", h.Typ, ErrSignature)
 	}
 	return Decode(payload, v)
+}
+
+func mac(key, input []byte) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write(input) // never returns an error (package hash)
+	return m.Sum(nil)
 }
 
 // KeyID returns the "kid" of a compact JWS of the given kind, so that a
