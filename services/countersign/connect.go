@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/client"
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
 )
 
 // profileVariable names the environment variable that gives the profile.
@@ -35,6 +36,9 @@ type profile struct {
 	Token       string `json:"token"`
 	ApproverKey string `json:"approver_key"`
 	User        string `json:"user"`
+	// Policy is the policy document, whose identity keys of the signing service
+	// every result is verified under.
+	Policy string `json:"policy"`
 }
 
 // profileFlags override a profile's members.
@@ -47,6 +51,7 @@ type profileFlags struct {
 	key        string
 	cert       string
 	tokenFile  string
+	policy     string
 }
 
 func (a *app) commonFlags(c *cobra.Command) {
@@ -64,6 +69,7 @@ func (a *app) userFlags(c *cobra.Command) *cobra.Command {
 	f.StringVar(&a.profile.proposer, "proposer", "", "URL of the proposer")
 	f.StringVar(&a.profile.cert, "cert", "", "PEM file with your client certificate and its key")
 	f.StringVar(&a.profile.tokenFile, "token-file", "", "file with your access token")
+	f.StringVar(&a.profile.policy, "policy", "", "policy document: results must be signed by the signing service that it names")
 	return c
 }
 
@@ -98,6 +104,7 @@ func (f profileFlags) load() (profile, error) {
 	override(&p.UserKey, f.key)
 	override(&p.ApproverKey, f.key)
 	override(&p.UserCert, f.cert)
+	override(&p.Policy, f.policy)
 	if f.tokenFile != "" {
 		token, err := os.ReadFile(f.tokenFile)
 		if err != nil {
@@ -125,7 +132,7 @@ func (p *profile) read(path string) error {
 		return fmt.Errorf("profile %s: %w", path, err)
 	}
 	dir := filepath.Dir(path)
-	for _, file := range []*string{&p.CA, &p.UserKey, &p.UserCert, &p.ApproverKey} {
+	for _, file := range []*string{&p.CA, &p.UserKey, &p.UserCert, &p.ApproverKey, &p.Policy} {
 		if *file != "" && !filepath.IsAbs(*file) {
 			*file = filepath.Join(dir, *file)
 		}
@@ -150,6 +157,9 @@ func (a *app) connect(signing bool) (*client.Client, profile, error) {
 	if cfg.Deployment, err = deploymentID(p.Deployment); err != nil {
 		return nil, p, err
 	}
+	if cfg.ResultKeys, err = resultKeys(p.Policy); err != nil {
+		return nil, p, err
+	}
 	if signing {
 		var key crypto.Signer
 		if key, err = readKey(p.UserKey); err != nil {
@@ -167,6 +177,28 @@ func (a *app) connect(signing bool) (*client.Client, profile, error) {
 	}
 	c, err := client.New(cfg)
 	return c, p, err
+}
+
+// resultKeys are the signing service's identity keys in the policy document;
+// none where no document is named: results are then shown as the proposer gives
+// them.
+func resultKeys(path string) ([]message.JWK, error) {
+	if path == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading policy document: %w", err)
+	}
+	doc, err := document.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("policy document %s: %w", path, err)
+	}
+	keys := doc.Services[message.RoleSigning]
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("policy document %s names no identity key of the signing service", path)
+	}
+	return keys, nil
 }
 
 // connectApprover returns a client of the approval service.
