@@ -5,6 +5,10 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/approval"
+	"github.com/countersign/countersign/policy/authorization"
+	"github.com/countersign/countersign/policy/fraud"
+	"github.com/countersign/countersign/queue"
 )
 
 // BenchmarkBatch is one batch through the handler and its commit, without the
@@ -19,15 +23,43 @@ func BenchmarkBatch(b *testing.B) {
 		for _, size := range []int{1, 64} {
 			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
 				w := initialised(b)
-				i := w.start(decider()).ready()
-				tasks := w.tasks(size)
-				i.deliver(tasks...)
-				b.ResetTimer()
-				for b.Loop() {
-					i.deliver(tasks...)
-				}
-				b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "requests/s")
+				benchmarkBatch(b, w, decider(), w.tasks(size))
 			})
 		}
 	}
+}
+
+// BenchmarkTransfers is BenchmarkBatch with each role's own decider, for plain
+// transfers.
+func BenchmarkTransfers(b *testing.B) {
+	deciders := map[string]func(w *world) policy.Decider{
+		"authorization": func(*world) policy.Decider { return authorization.New() },
+		"fraud":         func(*world) policy.Decider { return fraud.New() },
+		"approval":      func(w *world) policy.Decider { return approval.New(w.clock.Now) },
+	}
+	for name, decider := range deciders {
+		for _, size := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
+				w := initialised(b)
+				transfer := w.accounts()
+				tasks := make([]queue.Task, size)
+				for i := range tasks {
+					tasks[i] = transfer("1")
+				}
+				benchmarkBatch(b, w, decider(w), tasks)
+			})
+		}
+	}
+}
+
+func benchmarkBatch(b *testing.B, w *world, decider policy.Decider, tasks []queue.Task) {
+	b.Helper()
+	i := w.start(decider).ready()
+	i.deliver(tasks...)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		i.deliver(tasks...)
+	}
+	b.ReportMetric(float64(b.N*len(tasks))/b.Elapsed().Seconds(), "requests/s")
 }
