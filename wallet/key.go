@@ -45,12 +45,14 @@ func (s *Seed) Wipe() {
 	}
 }
 
-// Key is an opened account key. It prints as "[redacted]". It may be used by
-// several goroutines at once, but not while it is wiped.
+// Key is an account key, derived or opened. It prints as "[redacted]". It may
+// be used by several goroutines at once, but not while it is wiped.
 type Key struct {
 	curve  string
 	secret *secrets.Secret // 32 bytes; of ed25519 the RFC 8032 seed
 	public []byte
+	// claimed says that public is a descriptor's word: see openKey.
+	claimed bool
 }
 
 // newKey takes the secret over: it is wiped with the key.
@@ -58,32 +60,77 @@ func newKey(curve string, secret *secrets.Secret) (*Key, error) {
 	if secret.Len() != KeySize {
 		return nil, fmt.Errorf("account key: %w", secrets.ErrSize)
 	}
-	k := &Key{curve: curve, secret: secret}
-	var err error
-	switch curve {
-	case CurveSecp256k1:
-		k.public, err = publicSecp256k1(secret.Bytes())
-	case CurveEd25519:
-		k.public = publicEd25519(secret.Bytes())
-	default:
-		err = fmt.Errorf("curve %q is not known", curve)
-	}
+	public, err := publicOf(curve, secret)
 	if err != nil {
 		return nil, fmt.Errorf("account key: %w", err)
 	}
-	return k, nil
+	return &Key{curve: curve, secret: secret, public: public}, nil
+}
+
+func publicOf(curve string, secret *secrets.Secret) ([]byte, error) {
+	switch curve {
+	case CurveSecp256k1:
+		return publicSecp256k1(secret.Bytes())
+	case CurveEd25519:
+		return publicEd25519(secret.Bytes()), nil
+	}
+	return nil, fmt.Errorf("curve %q is not known", curve)
+}
+
+// openKey takes an opened secret over as the key of a descriptor. On
+// secp256k1 the public key is not computed from it: the seal names the
+// descriptor, and a signature that verifies under the descriptor's public key,
+// without which none leaves, proves more than the computation, which costs as
+// much as the signature. On ed25519 it is computed, because signing under
+// another public key than the secret's own tells the secret.
+func openKey(curve string, secret *secrets.Secret, public []byte) (*Key, error) {
+	if curve != CurveSecp256k1 {
+		k, err := newKey(curve, secret)
+		if err == nil && !same(k.public, public) {
+			err = errOtherKey
+		}
+		return k, err
+	}
+	if len(public) != publicSizeSecp256k1 || !inRange(secret.Bytes()) {
+		return nil, errInvalidKey
+	}
+	return &Key{curve: curve, secret: secret, public: public, claimed: true}, nil
+}
+
+const publicSizeSecp256k1 = 33
+
+// errOtherKey says that a key is not the one that its descriptor names.
+var errOtherKey = errors.New("key is not the descriptor's")
+
+// Check computes the public key where it was a descriptor's word so far, and
+// returns ErrSealed if it is another one. It tells, of a signature that does not
+// verify, a wrong key from a fault of the machine.
+func (k *Key) Check() error {
+	if !k.claimed {
+		return nil
+	}
+	if public, err := publicOf(k.curve, k.secret); err != nil || !same(public, k.public) {
+		return fmt.Errorf("account key: %w", errors.Join(ErrSealed, errOtherKey, err))
+	}
+	return nil
 }
 
 // Curve returns the key's curve, "secp256k1" or "ed25519".
 func (k *Key) Curve() string { return k.curve }
 
-// PublicKey returns 33 bytes, compressed, on secp256k1 and 32 on ed25519.
+// PublicKey returns 33 bytes, compressed, on secp256k1 and 32 on ed25519. Of an
+// opened key on secp256k1 it is what the descriptor says: see Sign.
 func (k *Key) PublicKey() []byte { return append([]byte(nil), k.public...) }
 
 // Sign signs one digest by the algorithm that it names, which must be that of
-// the key's curve, and verifies what it made. It returns on secp256k1 the 65
-// bytes r || s || recovery id (0 or 1), with low s and the nonce of RFC 6979;
-// on ed25519 the 64 bytes of RFC 8032. The same digest gives the same bytes.
+// the key's curve. It returns on secp256k1 the 65 bytes r || s || recovery id
+// (0 or 1), with low s and the nonce of RFC 6979; on ed25519 the 64 bytes of
+// RFC 8032. The same digest gives the same bytes.
+//
+// On ed25519 the signature was verified. On secp256k1 the caller must verify
+// it under the descriptor's public key before it goes anywhere, as
+// transaction.Chain's Assemble does: a faulty signature may tell the key, and
+// this is also what proves that the key is the descriptor's.
 func (k *Key) Sign(d message.Digest) ([]byte, error) {
 	if k.secret.Len() != KeySize {
 		return nil, errors.New("signing: account key was wiped")
@@ -110,18 +157,7 @@ func (k *Key) signSecp256k1(digest []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
-	// That recovery gives our key is verification, and of the last byte too.
-	recovered, err := crypto.SigToPub(digest, sig)
-	if err != nil || !isLowS(sig[32:64]) || !same(crypto.CompressPubkey(recovered), k.public) {
-		return nil, errBadSignature
-	}
 	return sig, nil
-}
-
-// isLowS reports whether s is at most half the order (BIP-62, EIP-2).
-func isLowS(s []byte) bool {
-	half := new(big.Int).Rsh(crypto.S256().Params().N, 1)
-	return new(big.Int).SetBytes(s).Cmp(half) <= 0
 }
 
 // errBadSignature means a fault of the machine: such a signature must not
@@ -143,6 +179,9 @@ func (k *Key) signEd25519(msg []byte) ([]byte, error) {
 func (k *Key) Seal(s Sealing, own *secrets.Secret, shares Shares, descriptor []byte) ([]byte, error) {
 	var d message.AccountDescriptor
 	if err := message.Decode(descriptor, &d); err != nil {
+		return nil, fmt.Errorf("sealing account %s: %w", s.ID, err)
+	}
+	if err := k.Check(); err != nil {
 		return nil, fmt.Errorf("sealing account %s: %w", s.ID, err)
 	}
 	if s.Scope != message.ScopeAccount || d.Curve != k.curve || !same(d.PublicKey, k.public) {

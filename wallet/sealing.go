@@ -61,10 +61,11 @@ func OpenSeed(s Sealing, own *secrets.Secret, shares Shares, descriptor, ciphert
 	return &Seed{secret: plaintext}, nil
 }
 
-// OpenKey opens an account's key and makes sure that it is the key of
-// desc.PublicKey. descriptor are the exact stored bytes of desc. Everything
-// that does not fit is ErrSealed. The caller wipes the key, and keeps and wipes
-// the shares.
+// OpenKey opens an account's key. descriptor are the exact stored bytes of
+// desc; the seal is bound to them. That the key is the key of desc.PublicKey is
+// proven by (*Key).Check or by a signature that verifies: see (*Key).Sign.
+// Everything that does not fit is ErrSealed. The caller wipes the key, and keeps
+// and wipes the shares.
 func OpenKey(s Sealing, own *secrets.Secret, shares Shares, desc message.AccountDescriptor, descriptor, ciphertext []byte) (*Key, error) {
 	if s.Scope != message.ScopeAccount {
 		return nil, fmt.Errorf("opening account key: scope is %q", s.Scope)
@@ -80,14 +81,10 @@ func OpenKey(s Sealing, own *secrets.Secret, shares Shares, desc message.Account
 	if err != nil {
 		return nil, err
 	}
-	key, err := newKey(desc.Curve, plaintext)
+	key, err := openKey(desc.Curve, plaintext, desc.PublicKey)
 	if err != nil {
 		plaintext.Wipe()
 		return nil, fmt.Errorf("opening account %s: %w", s.ID, errors.Join(ErrSealed, err))
-	}
-	if !bytes.Equal(key.public, desc.PublicKey) {
-		key.Wipe()
-		return nil, fmt.Errorf("opening account %s: key is not the descriptor's: %w", s.ID, ErrSealed)
 	}
 	return key, nil
 }

@@ -292,10 +292,11 @@ func (r *Request) sign(opened shares, record wallet.Record) (Outcome, error) {
 		}
 		signatures = append(signatures, signature)
 	}
-	// Assemble verifies each signature under the account's key.
+	// Assemble verifies each signature under the descriptor's public key, which
+	// proves the opened key as well.
 	output, err := r.meaning.Chain.Assemble(r.meaning.Transaction, d, signatures)
 	if err != nil {
-		return Outcome{}, fmt.Errorf("assembling: %w", err)
+		return Outcome{}, fmt.Errorf("assembling: %w", errors.Join(err, key.Check()))
 	}
 	return Outcome{Status: message.StatusSigned, Output: output}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"math/big"
 
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -36,27 +37,26 @@ const legacyV = 27
 
 // Assemble verifies the one signature and makes the output object.
 func (Chain) Assemble(tx transaction.Transaction, account message.AccountDescriptor, signatures [][]byte) (jsontext.Value, error) {
-	who, err := identify(account)
-	if err != nil {
-		return nil, err
-	}
 	if len(signatures) != 1 {
 		return nil, fmt.Errorf("%w: %d signatures, want 1", ErrSignature, len(signatures))
 	}
 	switch t := tx.(type) {
 	case *Transaction:
-		return t.assemble(who, signatures[0])
+		if err := t.from.verify(account, t.digest, signatures[0]); err != nil {
+			return nil, err
+		}
+		return t.assemble(signatures[0])
 	case *PersonalMessage:
-		return t.assemble(who, signatures[0])
+		if err := t.from.verify(account, t.digest, signatures[0]); err != nil {
+			return nil, err
+		}
+		return t.assemble(signatures[0])
 	}
 	return nil, fmt.Errorf("%w: %T is not of ethereum", ErrPayload, tx)
 }
 
-func (t *Transaction) assemble(who sender, signature []byte) (jsontext.Value, error) {
-	if err := verify(t.from, who, t.digest, signature); err != nil {
-		return nil, err
-	}
-	signed, err := t.inner.WithSignature(who.signer(), signature)
+func (t *Transaction) assemble(signature []byte) (jsontext.Value, error) {
+	signed, err := t.inner.WithSignature(t.from.signer(), signature)
 	if err != nil {
 		return nil, fmt.Errorf("putting the signature into the transaction: %w", err)
 	}
@@ -64,61 +64,68 @@ func (t *Transaction) assemble(who sender, signature []byte) (jsontext.Value, er
 	if err != nil {
 		return nil, fmt.Errorf("encoding the signed transaction: %w", err)
 	}
-	if err := checkSigned(raw, t, who); err != nil {
+	if err := checkSigned(raw, t, signature); err != nil {
 		return nil, err
 	}
 	return message.Encode(TransactionOutput{
-		Raw: toHex(raw), Hash: toHex(crypto.Keccak256(raw)), From: who.address.Hex(), Signature: toHex(signature),
+		Raw: toHex(raw), Hash: toHex(crypto.Keccak256(raw)), From: t.from.text, Signature: toHex(signature),
 	})
 }
 
 // checkSigned reads the finished bytes as a node would and holds them against
-// what was approved.
-func checkSigned(raw []byte, t *Transaction, who sender) error {
+// what was approved and verified: the same digest under the same r, s and y
+// parity has the same sender.
+func checkSigned(raw []byte, t *Transaction, signature []byte) error {
 	var again types.Transaction
 	if err := again.UnmarshalBinary(raw); err != nil {
 		return fmt.Errorf("reading the signed transaction: %w", err)
 	}
-	if hash := who.signer().Hash(&again); !bytes.Equal(hash[:], t.digest.Value) {
+	signer := t.from.signer()
+	if hash := signer.Hash(&again); !bytes.Equal(hash[:], t.digest.Value) {
 		return fmt.Errorf("%w: the signed transaction has another digest", ErrEncoding)
 	}
-	from, err := types.Sender(who.signer(), &again)
+	r, s, v, err := signer.SignatureValues(&again, signature)
 	if err != nil {
-		return fmt.Errorf("recovering the sender: %w", err)
+		return fmt.Errorf("reading the signature: %w", err)
 	}
-	if from != who.address {
-		return fmt.Errorf("%w: the recovered sender is another", ErrSignature)
+	haveV, haveR, haveS := again.RawSignatureValues()
+	if v.Cmp(haveV) != 0 || r.Cmp(haveR) != 0 || s.Cmp(haveS) != 0 {
+		return fmt.Errorf("%w: the signed transaction carries another one", ErrSignature)
 	}
 	return nil
 }
 
-func (m *PersonalMessage) assemble(who sender, signature []byte) (jsontext.Value, error) {
-	if err := verify(m.from, who, m.digest, signature); err != nil {
-		return nil, err
-	}
+func (m *PersonalMessage) assemble(signature []byte) (jsontext.Value, error) {
 	out := bytes.Clone(signature)
 	out[crypto.RecoveryIDOffset] += legacyV
-	return message.Encode(MessageOutput{Signature: toHex(out), Address: who.address.Hex()})
+	return message.Encode(MessageOutput{Signature: toHex(out), Address: m.from.text})
 }
 
 // verify accepts r||s||recovery id by the account that the payload was decoded
-// for. VerifySignature refuses high S (EIP-2); recovery ids above 1 belong to
-// values of r that nodes refuse.
-func verify(decoded, who sender, digest message.Digest, signature []byte) error {
-	if decoded.chainID != who.chainID || decoded.address != who.address {
+// for. One recovery that gives the account's own public key proves the
+// signature, the key and the recovery id together; high S is refused (EIP-2),
+// and recovery ids above 1 belong to values of r that nodes refuse.
+func (who sender) verify(account message.AccountDescriptor, digest message.Digest, signature []byte) error {
+	if !who.is(account) {
 		return fmt.Errorf("%w: it was decoded for another account", ErrAccount)
 	}
 	if len(signature) != crypto.SignatureLength || signature[crypto.RecoveryIDOffset] > 1 {
 		return fmt.Errorf("%w: not 65 bytes with recovery id 0 or 1", ErrSignature)
 	}
-	if !crypto.VerifySignature(who.publicKey, digest.Value, signature[:crypto.RecoveryIDOffset]) {
-		return ErrSignature
+	if !lowS(signature[32:64]) {
+		return fmt.Errorf("%w: high S", ErrSignature)
 	}
-	key, err := crypto.SigToPub(digest.Value, signature)
-	if err != nil || crypto.PubkeyToAddress(*key) != who.address {
-		return fmt.Errorf("%w: recovery id", ErrSignature)
+	recovered, err := crypto.Ecrecover(digest.Value, signature)
+	if err != nil || !bytes.Equal(recovered, who.publicKey) {
+		return ErrSignature
 	}
 	return nil
 }
+
+// halfOrder is the greatest S that nodes accept: half the order of secp256k1,
+// rounded down (EIP-2).
+var halfOrder = new(big.Int).Rsh(crypto.S256().Params().N, 1).FillBytes(make([]byte, 32))
+
+func lowS(s []byte) bool { return bytes.Compare(s, halfOrder) <= 0 }
 
 func toHex(b []byte) string { return "0x" + hex.EncodeToString(b) }

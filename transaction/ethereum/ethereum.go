@@ -11,6 +11,7 @@
 package ethereum
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -122,26 +123,42 @@ func (c Chain) Address(chainID, curve string, publicKey []byte) (string, error) 
 
 // sender is what an account descriptor says of the one who signs.
 type sender struct {
-	chainID   uint64
-	address   common.Address
-	publicKey []byte
+	chainID    uint64
+	address    common.Address
+	text       string // the address in its EIP-55 form
+	chain      string // the CAIP-2 id
+	compressed []byte // 33 bytes
+	publicKey  []byte // 65 bytes, what recovery gives
 }
 
 // identify reads an account descriptor and holds its address against its
 // public key, so that effects name the account that would really sign.
 func identify(account message.AccountDescriptor) (sender, error) {
-	address, err := Chain{}.Address(account.Chain, account.Curve, account.PublicKey)
-	if err != nil {
+	if err := (Chain{}).CheckAccount(account.Chain, account.Curve); err != nil {
 		return sender{}, err
-	}
-	if address != account.Address {
-		return sender{}, fmt.Errorf("%w: address is not the public key's", ErrAccount)
 	}
 	id, err := parseChainID(account.Chain)
 	if err != nil {
 		return sender{}, err
 	}
-	return sender{chainID: id, address: common.HexToAddress(address), publicKey: account.PublicKey}, nil
+	key, err := crypto.DecompressPubkey(account.PublicKey)
+	if err != nil {
+		return sender{}, fmt.Errorf("%w: public key: %w", ErrAccount, err)
+	}
+	address := crypto.PubkeyToAddress(*key)
+	if address.Hex() != account.Address {
+		return sender{}, fmt.Errorf("%w: address is not the public key's", ErrAccount)
+	}
+	return sender{
+		chainID: id, address: address, text: account.Address, chain: account.Chain,
+		compressed: account.PublicKey, publicKey: crypto.FromECDSAPub(key),
+	}, nil
+}
+
+// is reports whether the sender was read from what this descriptor says.
+func (who sender) is(account message.AccountDescriptor) bool {
+	return account.Curve == transaction.CurveSecp256k1 && account.Chain == who.chain &&
+		account.Address == who.text && bytes.Equal(account.PublicKey, who.compressed)
 }
 
 // parseChainID reads a CAIP-2 id such as eip155:1.

@@ -32,5 +32,5 @@ func VerifySignature(account message.AccountDescriptor, digest, signature []byte
 	if err != nil {
 		return err
 	}
-	return verify(who, who, message.Digest{Value: digest}, signature)
+	return who.verify(account, message.Digest{Value: digest}, signature)
 }
