@@ -1,18 +1,14 @@
 // Package audit says what is written down of every decisive step of the
-// signing service, for those who check later. An entry is appended inside the
-// transaction of the step that it tells of: neither stands without the other.
+// signing service, for those who check later. An entry is appended by the very
+// statement that writes the step (package queue: RecordIntents and Finish):
+// neither stands without the other, and what cannot be logged does not happen.
 //
 // The package trusts nobody who reads or stores entries: an entry's body is
 // evidence that can be verified by itself (signed messages, byte for byte),
 // never a key or a share.
 package audit
 
-import (
-	"context"
-	"database/sql"
-
-	"github.com/google/uuid"
-)
+import "github.com/google/uuid"
 
 // The kinds of entries.
 const (
@@ -29,11 +25,4 @@ type Entry struct {
 	// Request is the request that the entry is about; zero: none.
 	Request uuid.UUID
 	Body    []byte
-}
-
-// Appender appends entries in order inside tx. They are durable when tx has
-// committed and gone when it has not. An error must end the transaction: what
-// cannot be logged must not happen.
-type Appender interface {
-	Append(ctx context.Context, tx *sql.Tx, entries []Entry) error
 }

@@ -152,7 +152,7 @@ func (c *caller) do(ctx context.Context, what call, v any) error {
 		return fmt.Errorf("calling %s: %w", c.base.Host, transportFault(err))
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	body, err := readAll(io.LimitReader(response.Body, maxAnswer+1), response.ContentLength)
 	if err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", c.base.Host, err)
 	}
@@ -169,6 +169,19 @@ func (c *caller) do(ctx context.Context, what call, v any) error {
 		return fmt.Errorf("reading the answer of %s: %w", c.base.Host, err)
 	}
 	return nil
+}
+
+// firstRead is the most that is set aside for an answer because it says that it
+// is so long.
+const firstRead = 64 << 10
+
+// readAll is io.ReadAll with room for the length that was announced; -1 if none
+// was.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(length, 0), firstRead)) + bytes.MinRead)
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 func (c *caller) request(ctx context.Context, what call) (*http.Request, error) {

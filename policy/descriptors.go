@@ -18,6 +18,10 @@ const (
 	// maxDescriptor is the size in bytes beyond which nothing is remembered:
 	// ours have about 1 KiB, and anybody could have written the row.
 	maxDescriptor = 8 << 10
+	// maxAccounts is how many decoded account descriptors are remembered; each
+	// holds some 2 KiB. A decoded form depends on the bytes alone, so that it
+	// need not be forgotten.
+	maxAccounts = 1024
 )
 
 // descriptors remembers what the store returned. Errors are not remembered.

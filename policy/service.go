@@ -128,12 +128,14 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	chain.Prepare(cfg.DB)
 	s := &Service{
 		cfg: cfg, instance: instanceName(cfg.Role), interpreter: cfg.Interpreter,
 		memory: newMemory(cfg.Decider, chain, cfg.Now, cfg.Log),
 		links:  newLinks(),
 	}
 	s.interpreter.Descriptors = newDescriptors(cfg.Interpreter.Descriptors, cfg.Now)
+	s.interpreter.Accounts = transaction.NewAccounts(maxAccounts)
 	return s, s.makeKeys()
 }
 

@@ -444,10 +444,6 @@ func TestConcurrentSubmissionsShareCommits(t *testing.T) {
 	if n := <-m.committing; n != 1 {
 		t.Fatalf("the lone one shares a commit of %d", n)
 	}
-	send()
-	if n := <-m.committing; n != 1 {
-		t.Fatalf("the second commit has %d", n)
-	}
 	const many = 20
 	for range many {
 		send()
@@ -455,9 +451,39 @@ func TestConcurrentSubmissionsShareCommits(t *testing.T) {
 	w.waitFor(func() bool { return proposer.Waiting(w.server) == many })
 	close(m.hold)
 	calls.Wait()
-	if len(m.views) != many+2 || len(m.batches) > 4 {
+	if len(m.views) != many+1 || len(m.batches) != 2 {
 		t.Fatalf("%d requests in %d commits", len(m.views), len(m.batches))
 	}
+	if n := <-m.committing; n != many {
+		t.Fatalf("the second commit has %d", n)
+	}
+	for range 2 { // nobody commits any more: each is alone again
+		send()
+		if n := <-m.committing; n != 1 {
+			t.Fatalf("a lone one shares a commit of %d", n)
+		}
+		calls.Wait()
+	}
+}
+
+// panicsOnce is a queue whose first commit panics.
+type panicsOnce struct {
+	proposer.Queue
+	once sync.Once
+}
+
+func (p *panicsOnce) Submit(ctx context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error) {
+	p.once.Do(func() { panic("lost") })
+	return p.Queue.Submit(ctx, batch, consumers)
+}
+
+// TestPanicDoesNotStopCommits: a commit that panics is one caller's failure.
+func TestPanicDoesNotStopCommits(t *testing.T) {
+	b, _ := memoryBackend(t)
+	b.queue = &panicsOnce{Queue: b.queue}
+	w := start(t, b, nil)
+	wantProblem(t, w.propose(w.statement()), proposer.CodeInternal)
+	wantRequest(t, w.propose(w.statement()), http.StatusAccepted)
 }
 
 // TestCallerGoesAway checks that a caller who leaves during a commit spoils

@@ -15,10 +15,6 @@ const (
 	// maxBatch is the most submissions in one commit: beyond some fifty the
 	// commit is no longer what costs.
 	maxBatch = 64
-	// maxCommits is how many commits run at once: two, so that one slow commit
-	// does not hold up everyone, and few, so that concurrent submissions share
-	// commits.
-	maxCommits = 1
 	// commitTimeout bounds one commit. It is the server's own, not a caller's:
 	// a caller that goes away must not undo the others' submissions.
 	commitTimeout = 10 * time.Second
@@ -27,14 +23,19 @@ const (
 // submitFunc writes a batch in one transaction.
 type submitFunc func(context.Context, []queue.Submission) ([]queue.Outcome, error)
 
-// batcher lets concurrent submissions share commits. A lone one is committed
-// at once; those that arrive while maxCommits commits are under way go
-// together into the next. It is safe for concurrent use.
+// batcher lets concurrent submissions share commits. One commit runs at a time:
+// a second beside it would take submissions away from the batch that gathers
+// meanwhile, and cost the database more than it gains. So a submission that
+// comes while none runs is committed at once, by its own caller and by itself;
+// those that come during a commit go together into the next, which follows
+// without a pause. Nothing else is ever waited for. It is safe for concurrent
+// use.
 type batcher struct {
-	submit  submitFunc
-	mu      sync.Mutex
-	waiting []*entry
-	commits int
+	submit submitFunc
+	mu     sync.Mutex
+	// waiting is empty unless committing.
+	waiting    []*entry
+	committing bool
 }
 
 type entry struct {
@@ -51,19 +52,41 @@ var errShortOutcome = errors.New("the queue returned another number of outcomes 
 // finds out by sending the same bytes again.
 func (b *batcher) add(ctx context.Context, s queue.Submission) (queue.Outcome, error) {
 	e := &entry{submission: s, done: make(chan struct{})}
-	b.mu.Lock()
-	b.waiting = append(b.waiting, e)
-	if b.commits < maxCommits {
-		b.commits++
-		go b.drain()
+	if b.leads(e) {
+		defer b.handOver() // also after a panic, or nobody would ever commit again
+		b.commit([]*entry{e})
+		return e.outcome, e.err
 	}
-	b.mu.Unlock()
 	select {
 	case <-e.done:
 		return e.outcome, e.err
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+// leads says whether the caller commits e itself; else e waits for its turn.
+func (b *batcher) leads(e *entry) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.committing {
+		b.waiting = append(b.waiting, e)
+		return false
+	}
+	b.committing = true
+	return true
+}
+
+// handOver ends the leader's turn: it goes on with its own request, and
+// somebody else commits for those who came meanwhile.
+func (b *batcher) handOver() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) == 0 {
+		b.committing = false
+		return
+	}
+	go b.drain()
 }
 
 // drain commits until nobody waits.
@@ -98,9 +121,7 @@ func (b *batcher) next() []*entry {
 		batch = append(batch, e)
 	}
 	b.waiting = rest
-	if batch == nil {
-		b.commits--
-	}
+	b.committing = batch != nil
 	return batch
 }
 

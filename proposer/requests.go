@@ -118,11 +118,6 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, user string) error
 	if err != nil {
 		return err
 	}
-	if wait > 0 { // whose it is must be known before anybody waits for it
-		if _, err := s.owned(r.Context(), id, user); err != nil {
-			return err
-		}
-	}
 	return s.answer(w, r, id, user, wait, http.StatusOK)
 }
 
@@ -134,15 +129,19 @@ func requestID(text string) (uuid.UUID, error) {
 	return uuid.Parse(text)
 }
 
-// answer waits for the result, if asked to, and shows the request as it then
-// stands: with 200 when it has ended, else with open.
+// answer shows a request of this user: with 200 when it has ended, else with
+// open. If asked to it waits for the result first, but not before it knows
+// whose the request is and that it has not ended.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, id uuid.UUID, user string, wait time.Duration, open int) error {
-	if wait > 0 {
-		s.await(w, r, id, wait)
-	}
 	view, err := s.owned(r.Context(), id, user)
 	if err != nil {
 		return err
+	}
+	if wait > 0 && view.Result == nil {
+		s.await(w, r, id, wait)
+		if view, err = s.owned(r.Context(), id, user); err != nil {
+			return err
+		}
 	}
 	out, err := s.request(r.Context(), view)
 	if err != nil {

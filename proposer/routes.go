@@ -149,7 +149,7 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, route route) {
 		s.refuse(w, r, err)
 		return
 	}
-	if !route.open {
+	if !route.open && s.log.Enabled(r.Context(), slog.LevelDebug) {
 		s.log.DebugContext(r.Context(), "api call answered", "method", route.method, "route", route.path, "user", user, "duration", time.Since(start))
 	}
 }

@@ -2,6 +2,7 @@ package proposer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,22 +149,15 @@ func (s *Server) verifyResult(ctx context.Context, v queue.View) (message.Result
 
 func openResult(active *document.Active, v queue.View, deployment message.Hash) (message.Result, error) {
 	var r message.Result
-	kid, err := message.KeyID(message.TypResult, v.Result.Body)
-	if err != nil {
-		return r, err
-	}
 	if active == nil {
-		return r, fmt.Errorf("no policy document names the key %q", kid)
+		return r, errors.New("no policy document names the signing service's key")
 	}
-	for _, key := range active.IdentityKeys(message.RoleSigning) {
-		if key.Thumbprint() != kid {
-			continue
+	for _, key := range active.SigningKeys() {
+		err := message.VerifyEd25519(message.TypResult, key.ID, key.Public, v.Result.Body, &r)
+		if errors.Is(err, message.ErrHeader) {
+			continue // not by this key
 		}
-		public, err := key.Ed25519()
 		if err != nil {
-			return r, err
-		}
-		if err := message.VerifyEd25519(message.TypResult, kid, public, v.Result.Body, &r); err != nil {
 			return r, err
 		}
 		if r.Deployment != deployment || r.Request != v.ID.String() || r.Envelope != message.Sum(v.Body) {
@@ -171,7 +165,7 @@ func openResult(active *document.Active, v queue.View, deployment message.Hash) 
 		}
 		return r, nil
 	}
-	return r, fmt.Errorf("the policy document does not name the key %q", kid)
+	return r, errors.New("the policy document does not name the result's key")
 }
 
 func orEmpty[T any](s []T) []T {

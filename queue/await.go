@@ -50,7 +50,7 @@ func (q *Queue) Await(ctx context.Context, id uuid.UUID) (Result, error) {
 // awaitPoll is how often it looks after that, in case a notification was lost;
 // readTimeout bounds one look.
 const (
-	firstLook   = 10 * time.Millisecond
+	firstLook   = 250 * time.Millisecond
 	awaitPoll   = 2 * time.Second
 	readTimeout = 10 * time.Second
 )
@@ -60,7 +60,7 @@ func (q *Queue) loadResults(ctx context.Context, list []uuid.UUID) (map[uuid.UUI
 	if err != nil {
 		return nil, err
 	}
-	rows, err := stmt.QueryContext(ctx, ids(list))
+	rows, err := stmt.QueryContext(ctx, uuidArray(list))
 	if err != nil {
 		return nil, err
 	}

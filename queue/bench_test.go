@@ -90,6 +90,7 @@ func BenchmarkRequest(b *testing.B) {
 	p := newPipeline(b)
 	commit := p.commit(b)
 	var times []time.Duration
+	before := p.cost(b)
 	for b.Loop() {
 		start := time.Now()
 		p.one(b)
@@ -97,6 +98,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 	sort.Slice(times, func(i, j int) bool { return times[i] < times[j] })
 	median := times[len(times)/2]
+	p.report(b, before, len(times))
 	b.ReportMetric(float64(median)/float64(commit), "commits/op")
 	b.ReportMetric(float64(median.Microseconds()), "p50-µs")
 	b.ReportMetric(float64(commit.Microseconds()), "commit-µs")
@@ -132,6 +134,7 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 	var left atomic.Int64
 	left.Store(int64(b.N))
+	before := p.cost(b)
 	b.ResetTimer()
 	var clients sync.WaitGroup
 	for range 256 {
@@ -149,6 +152,7 @@ func BenchmarkThroughput(b *testing.B) {
 	clients.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+	p.report(b, before, b.N)
 	close(incoming)
 	wg.Wait()
 }

@@ -6,15 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/lib/pq"
-
-	"github.com/countersign/countersign/internal/message"
 )
 
 // What Consumer's zero fields stand for.
@@ -219,7 +215,7 @@ func (d *delivery) fail(ctx context.Context, b *batch, failure error) error {
 		return err
 	}
 	note := note(fmt.Sprintf("gave up after %d attempts: %v", b.tasks[0].Attempts+1, failure))
-	if _, err := stmt.ExecContext(ctx, d.consumer.Name, ids(b.ids()), limit, delay.Seconds(), note); err != nil {
+	if _, err := stmt.ExecContext(ctx, d.consumer.Name, uuidArray(b.ids()), limit, delay.Seconds(), note); err != nil {
 		return fmt.Errorf("counting a failed delivery: %w", err)
 	}
 	if alone {
@@ -264,142 +260,11 @@ func checkVerdicts(verdicts []Verdict, b *batch) error {
 	return nil
 }
 
-// settle writes verdicts and replies, and acknowledges tasks of requests that
-// have ended.
-func (q *Queue) settle(ctx context.Context, tx *sql.Tx, consumer string, b *batch, verdicts []Verdict) error {
-	p := newSettlement(consumer, b, verdicts)
-	if err := p.addReplies(consumer, b, verdicts); err != nil {
-		return err
-	}
-	settle, args := q.sql.settleSilently, []any{consumer, p.done, p.kept, p.states, p.delays, p.seen, p.notes}
-	if len(p.replies) > 0 {
-		settle = q.sql.settle
-		args = append(args, p.replies, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload())
-	}
-	stmt, err := settle.On(ctx, q.db, tx)
-	if err != nil {
-		return err
-	}
-	var done, kept, said int
-	var told sql.NullString
-	if err := stmt.QueryRowContext(ctx, args...).Scan(&done, &kept, &said, &told); err != nil {
-		return fmt.Errorf("settling tasks: %w", err)
-	}
-	if done != len(p.done) || kept != len(p.kept) || said != len(p.replies) {
-		return fmt.Errorf("settling tasks: %d of %d are done, %d of %d kept, %d of %d replies written",
-			done, len(p.done), kept, len(p.kept), said, len(p.replies))
-	}
-	return nil
-}
-
-// settlement holds the parameters of the settling statement.
-type settlement struct {
-	done, kept, notes   pq.StringArray
-	states, seen        pq.Int64Array
-	delays              pq.Float64Array
-	replies             pq.StringArray // ids of their requests
-	bodies, attachments pq.ByteaArray
-	epochs              pq.StringArray // each the text of a bytea[]
-	decisive            pq.BoolArray
-	hint                replyHint
-}
-
-// Task states as they are stored.
-const (
-	stateReady  = 0
-	stateParked = 1
-	stateDead   = 2
-)
-
-// forever is the delay of a task that only Unpark, or nothing, brings back.
-const forever = -1
-
-func newSettlement(consumer string, b *batch, verdicts []Verdict) *settlement {
-	p := &settlement{
-		hint: replyHint{sender: consumer},
-		done: pq.StringArray{}, kept: pq.StringArray{}, notes: pq.StringArray{},
-		states: pq.Int64Array{}, seen: pq.Int64Array{}, delays: pq.Float64Array{},
-	}
-	for _, id := range b.ended {
-		p.done = append(p.done, id.String())
-	}
-	for i, v := range verdicts {
-		id, delay := b.tasks[i].Request.String(), v.Delay.Seconds()
-		switch v.Disposition {
-		case Done:
-			p.done = append(p.done, id)
-		case Park:
-			if v.Delay == 0 {
-				delay = forever
-			}
-			p.keep(id, stateParked, delay, 0, v.Note)
-		case Retry:
-			p.keep(id, stateReady, delay, 0, v.Note)
-		case Dead:
-			p.keep(id, stateDead, forever, 0, v.Note)
-		case Await:
-			p.keep(id, stateReady, 0, b.seen[i], v.Note)
-		}
-	}
-	return p
-}
-
-func (p *settlement) keep(id string, state int64, delay float64, seen int64, text string) {
-	p.kept, p.states, p.delays = append(p.kept, id), append(p.states, state), append(p.delays, delay)
-	p.seen, p.notes = append(p.seen, seen), append(p.notes, note(text))
-}
-
-func (p *settlement) addReplies(consumer string, b *batch, verdicts []Verdict) error {
-	for i, v := range verdicts {
-		r := v.Reply
-		if r == nil {
-			continue
-		}
-		if r.Sender != "" && r.Sender != consumer {
-			return fmt.Errorf("%w: %s replies as %s", ErrInvalid, consumer, r.Sender)
-		}
-		epochs, err := epochArray(r.Epochs).Value()
-		if err != nil {
-			return fmt.Errorf("encoding epochs: %w", err)
-		}
-		id := b.tasks[i].Request
-		p.replies = append(p.replies, id.String())
-		p.bodies, p.attachments = append(p.bodies, nonNil(r.Body)), append(p.attachments, nonNil(r.Attachment))
-		p.epochs = append(p.epochs, epochs.(string))
-		p.decisive = append(p.decisive, r.Decisive)
-		if r.Decisive {
-			p.hint.decisive = append(p.hint.decisive, id)
-		} else {
-			p.hint.ids = append(p.hint.ids, id)
-		}
-	}
-	return nil
-}
-
-func epochArray(epochs []message.EpochID) pq.ByteaArray {
-	out := make(pq.ByteaArray, len(epochs))
-	for i := range epochs {
-		out[i] = epochs[i][:]
-	}
-	return out
-}
-
 func nonNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}
 	}
 	return b
-}
-
-// maxNote keeps notes short enough to be shown, in bytes.
-const maxNote = 1000
-
-// note makes a text that PostgreSQL stores: valid UTF-8, no NUL, not too long.
-func note(s string) string {
-	if len(s) > maxNote {
-		s = s[:maxNote]
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
 }
 
 // timers are wake-ups that end with their owner.

@@ -15,33 +15,34 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
-// RecordIntents writes intents inside tx.
+// RecordIntents writes intents inside tx, each with its audit entry
+// (audit.KindIntent): neither stands without the other.
 func (q *Queue) RecordIntents(ctx context.Context, tx *sql.Tx, intents []Intent) error {
 	if len(intents) == 0 {
 		return nil
 	}
 	var list []uuid.UUID
-	var instances pq.StringArray
-	var bodies pq.ByteaArray
+	var instances textArray
+	var bodies byteaArray
 	for _, i := range intents {
 		list = append(list, i.Request)
-		instances, bodies = append(instances, i.Instance), append(bodies, nonNil(i.Body))
+		instances, bodies = append(instances, i.Instance), append(bodies, i.Body)
 	}
 	stmt, err := q.sql.intents.On(ctx, q.db, tx)
 	if err != nil {
 		return fmt.Errorf("recording intents: %w", err)
 	}
-	if _, err := stmt.ExecContext(ctx, ids(list), instances, bodies); err != nil {
+	if _, err := stmt.ExecContext(ctx, uuidArray(list), instances, bodies); err != nil {
 		return fmt.Errorf("recording intents: %w", err)
 	}
 	return nil
 }
 
 // Finish ends requests: it writes results, of which the first for each request
-// stands for ever, removes the tasks that this service may remove, and wakes
-// those who wait, once. It returns the requests whose result was inserted; of
-// the others read the standing one with ResultOf. With tx nil it is a
-// transaction of its own.
+// stands for ever, with their audit entries (audit.KindResult), removes the
+// tasks that this service may remove, and wakes those who wait, once. It returns
+// the requests whose result was inserted; of the others read the standing one
+// with ResultOf. With tx nil it is a transaction of its own.
 func (q *Queue) Finish(ctx context.Context, tx *sql.Tx, results []Result) (inserted []uuid.UUID, err error) {
 	if len(results) == 0 {
 		return nil, nil
@@ -51,11 +52,11 @@ func (q *Queue) Finish(ctx context.Context, tx *sql.Tx, results []Result) (inser
 	results = slices.Clone(results)
 	slices.SortStableFunc(results, func(a, b Result) int { return bytes.Compare(a.Request[:], b.Request[:]) })
 	var list []uuid.UUID
-	var statuses pq.StringArray
-	var bodies pq.ByteaArray
+	var statuses textArray
+	var bodies byteaArray
 	for _, r := range results {
 		list = append(list, r.Request)
-		statuses, bodies = append(statuses, r.Status), append(bodies, nonNil(r.Body))
+		statuses, bodies = append(statuses, r.Status), append(bodies, r.Body)
 	}
 	stmt, err := q.sql.finish.On(ctx, q.db, tx)
 	if err != nil {
@@ -63,7 +64,7 @@ func (q *Queue) Finish(ctx context.Context, tx *sql.Tx, results []Result) (inser
 	}
 	var written pq.StringArray
 	var told sql.NullString
-	if err := stmt.QueryRowContext(ctx, ids(list), statuses, bodies, idPayload(list)).Scan(&written, &told); err != nil {
+	if err := stmt.QueryRowContext(ctx, uuidArray(list), statuses, bodies, idPayload(list)).Scan(&written, &told); err != nil {
 		return nil, fmt.Errorf("finishing %d requests: %w", len(results), err)
 	}
 	q.signals.finished(list)
@@ -86,7 +87,7 @@ func (q *Queue) AskAgain(ctx context.Context, tx *sql.Tx, request uuid.UUID, con
 	}
 	stmt, err := q.sql.askAgain.On(ctx, q.db, tx)
 	if err == nil {
-		_, err = stmt.ExecContext(ctx, request.String(), pq.StringArray(consumers), strings.Join(consumers, ","))
+		_, err = stmt.ExecContext(ctx, request.String(), textArray(consumers), strings.Join(consumers, ","))
 	}
 	if err != nil {
 		return fmt.Errorf("asking again for request %s: %w", request, err)
@@ -144,7 +145,7 @@ func (q *Queue) Stalled(ctx context.Context, senders []string, epochs []message.
 	if err != nil {
 		return nil, fmt.Errorf("looking for stalled requests: %w", err)
 	}
-	rows, err := stmt.QueryContext(ctx, q.own, pq.StringArray(senders), epochArray(epochs), olderThan.Seconds(), limit)
+	rows, err := stmt.QueryContext(ctx, q.own, textArray(senders), epochArray(epochs), olderThan.Seconds(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("looking for stalled requests: %w", err)
 	}

@@ -251,7 +251,7 @@ func (w *gathering) candidates(ctx context.Context) ([]uuid.UUID, error) {
 	since := w.cursors[0]
 	w.cursors = [2]int64{w.cursors[1], newest}
 	w.mu.Unlock()
-	args := []any{w.Name, maxLook, pq.StringArray(w.Senders), epochArray(w.Epochs())}
+	args := []any{w.Name, maxLook, textArray(w.Senders), epochArray(w.Epochs())}
 	s := w.queue.sql.look
 	if !full {
 		s, args = w.queue.sql.lookRecent, append(args, since)
@@ -297,7 +297,7 @@ func (w *gathering) claimer(list []uuid.UUID) claimer {
 		if err != nil {
 			return nil, err
 		}
-		rows, err := stmt.QueryContext(ctx, w.Name, ids(list), pq.StringArray(w.Senders),
+		rows, err := stmt.QueryContext(ctx, w.Name, uuidArray(list), textArray(w.Senders),
 			epochArray(w.Epochs()), MaxReplies, message.MaxSize)
 		if err != nil {
 			return nil, err

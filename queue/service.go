@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/lib/pq"
 
 	"github.com/countersign/countersign/internal/database"
@@ -174,12 +173,4 @@ func (q *Queue) everything() {
 func (q *Queue) Changed(topic string) <-chan struct{} {
 	q.want(channelNotice)
 	return q.signals.follow(topic)
-}
-
-func ids(us []uuid.UUID) pq.StringArray {
-	out := make(pq.StringArray, len(us))
-	for i, u := range us {
-		out[i] = u.String()
-	}
-	return out
 }

@@ -14,7 +14,8 @@ var queries embed.FS
 type statements struct {
 	submit, submitted                     *database.Statement
 	claim, claimFailed, claimOne          *database.Statement
-	settle, settleSilently, fail, sweep   *database.Statement
+	settle, settleSilently, keep, lease   *database.Statement
+	fail, sweep                           *database.Statement
 	gather, look, lookRecent, newestReply *database.Statement
 	askAgain, unpark, stalled, reclaim    *database.Statement
 	intents, finish, results              *database.Statement
@@ -26,11 +27,13 @@ func newStatements() *statements {
 	return &statements{
 		submit: statement("submit"), submitted: statement("submitted"),
 		claim: statement("claim"), claimFailed: statement("claim_failed"), claimOne: statement("claim_one"),
-		settle: statement("settle"), settleSilently: statement("settle_silently"), fail: statement("fail"), sweep: statement("sweep"),
+		settle: deferred("settle"), settleSilently: deferred("settle_silently"),
+		keep: deferred("keep"), lease: deferred("lease"),
+		fail: statement("fail"), sweep: statement("sweep"),
 		gather: statement("gather"), look: statement("look"), lookRecent: statement("look_recent"),
 		newestReply: statement("newest_reply"),
 		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"), reclaim: statement("reclaim"),
-		intents: statement("intents"), finish: statement("finish"), results: statement("results"),
+		intents: deferred("intents"), finish: statement("finish"), results: statement("results"),
 		publish: statement("publish"), published: statement("published"), notices: statement("notices"),
 		expired:      statement("delete_expired"),
 		viewRequests: statement("view_requests"), viewReplies: statement("view_replies"),
@@ -38,10 +41,16 @@ func newStatements() *statements {
 	}
 }
 
-func statement(name string) *database.Statement {
+func statement(name string) *database.Statement { return database.NewStatement(query(name)) }
+
+// deferred is a statement that fails by itself where it does not do all that
+// it should.
+func deferred(name string) *database.Statement { return database.NewDeferred(query(name)) }
+
+func query(name string) string {
 	text, err := queries.ReadFile("queries/" + name + ".sql")
 	if err != nil {
 		panic(fmt.Sprintf("queue: no query %s", name)) // a test runs every one
 	}
-	return database.NewStatement(string(text))
+	return string(text)
 }

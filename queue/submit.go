@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
-	"github.com/lib/pq"
 )
 
 // Submit puts requests on the queue with a task for each consumer, in one
@@ -72,19 +70,19 @@ func outcomes(batch []Submission, accepted map[uuid.UUID]bool, standing map[uuid
 func (q *Queue) insert(ctx context.Context, batch []Submission, consumers []string) (map[uuid.UUID]bool, error) {
 	n := len(batch)
 	list := make([]uuid.UUID, n)
-	bodies, hashes, prints := make(pq.ByteaArray, n), make(pq.ByteaArray, n), make(pq.ByteaArray, n)
-	owners, kinds, wallets, expires := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n)
+	bodies, hashes, prints := make(byteaArray, n), make(byteaArray, n), make(byteaArray, n)
+	owners, kinds, wallets, expires := make(textArray, n), make(textArray, n), make(textArray, n), make(timeArray, n)
 	for i, s := range batch {
 		list[i], bodies[i], hashes[i], prints[i] = s.ID, s.Body, s.Hash[:], s.Fingerprint[:]
 		owners[i], kinds[i], wallets[i] = s.Owner, s.Kind, s.Wallet
-		expires[i] = s.Expires.UTC().Format(time.RFC3339Nano)
+		expires[i] = s.Expires
 	}
 	stmt, err := q.sql.submit.On(ctx, q.db, nil)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := stmt.QueryContext(ctx, ids(list), bodies, hashes, prints, owners, kinds, wallets, expires,
-		pq.StringArray(consumers))
+	rows, err := stmt.QueryContext(ctx, uuidArray(list), bodies, hashes, prints, owners, kinds, wallets, expires,
+		textArray(consumers))
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +106,7 @@ func (q *Queue) loadStanding(ctx context.Context, taken []uuid.UUID, into map[uu
 	if err != nil {
 		return err
 	}
-	rows, err := stmt.QueryContext(ctx, ids(taken))
+	rows, err := stmt.QueryContext(ctx, uuidArray(taken))
 	if err != nil {
 		return err
 	}

@@ -103,9 +103,9 @@ func (q *Queue) views(ctx context.Context, list []uuid.UUID) ([]View, error) {
 		args      []any
 		scan      func(*sql.Rows, map[uuid.UUID]*View) error
 	}{
-		{q.sql.viewRequests, []any{ids(list)}, scanView},
-		{q.sql.viewReplies, []any{ids(list), viewReplies}, scanReply},
-		{q.sql.viewTasks, []any{ids(list)}, scanTask},
+		{q.sql.viewRequests, []any{uuidArray(list)}, scanView},
+		{q.sql.viewReplies, []any{uuidArray(list), viewReplies}, scanReply},
+		{q.sql.viewTasks, []any{uuidArray(list)}, scanTask},
 	} {
 		scan := func(rows *sql.Rows) error { return load.scan(rows, found) }
 		if err := q.each(ctx, load.statement, load.args, scan); err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/countersign/countersign/audit"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/secrets"
@@ -56,9 +55,7 @@ type work struct {
 	verdicts []queue.Verdict
 	requests []*countersigned.Request // to be carried out after the commit
 	intents  []queue.Intent
-	entries  []audit.Entry
 	ends     []end // to be committed after the commit
-	listened bool  // announcements were read for this batch
 }
 
 // handle verifies a batch and records the intents with their audit entries in
@@ -67,8 +64,8 @@ type work struct {
 // keeps other instances away.
 func (s *Service) handle(ctx context.Context, tx *sql.Tx, cases []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
 	w := &work{s: s, tx: tx}
-	for _, g := range cases {
-		verdict, err := w.take(ctx, g)
+	for i, e := range w.verify(ctx, cases) {
+		verdict, err := w.take(ctx, cases[i], e)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -80,10 +77,42 @@ func (s *Service) handle(ctx context.Context, tx *sql.Tx, cases []queue.Gathered
 	return w.verdicts, w.conclude, nil
 }
 
-func (w *work) take(ctx context.Context, g queue.Gathered) (queue.Verdict, error) {
-	f, err := w.verify(ctx, g)
-	if err != nil {
-		w.s.cfg.Log.Warn("request could not be examined", "request", g.Request, "error", err)
+// examined is what verifying one case came to.
+type examined struct {
+	finding countersigned.Finding
+	err     error
+}
+
+// verify verifies a batch, on all cores. It looks a second time at those that
+// lack approvals although replies are there: a new instance's first approval
+// may be read before its announcement.
+func (w *work) verify(ctx context.Context, cases []queue.Gathered) []examined {
+	out := make([]examined, len(cases))
+	look := func(i int) { out[i].finding, out[i].err = w.s.verifier.Verify(ctx, caseOf(cases[i])) }
+	onAllCores(len(cases), look)
+	var again []int
+	for i, e := range out {
+		if e.err == nil && e.finding.Ruling == countersigned.Incomplete && len(cases[i].Replies) > 0 {
+			again = append(again, i)
+		}
+	}
+	if len(again) == 0 {
+		return out
+	}
+	if err := w.s.listen(ctx); err != nil {
+		for _, i := range again {
+			out[i].err = err
+		}
+		return out
+	}
+	onAllCores(len(again), func(i int) { look(again[i]) })
+	return out
+}
+
+func (w *work) take(ctx context.Context, g queue.Gathered, e examined) (queue.Verdict, error) {
+	f := e.finding
+	if e.err != nil {
+		w.s.cfg.Log.Warn("request could not be examined", "request", g.Request, "error", e.err)
 		return queue.Verdict{Disposition: queue.Retry, Delay: pause}, nil
 	}
 	switch f.Ruling {
@@ -95,21 +124,6 @@ func (w *work) take(ctx context.Context, g queue.Gathered) (queue.Verdict, error
 		return w.end(g.Request, f, message.StatusExpired)
 	}
 	return w.incomplete(ctx, g, f)
-}
-
-// verify looks a second time if approvals are missing although replies are
-// there: a new instance's first approval may be read before its announcement.
-func (w *work) verify(ctx context.Context, g queue.Gathered) (countersigned.Finding, error) {
-	c := caseOf(g)
-	f, err := w.s.verifier.Verify(ctx, c)
-	if err != nil || f.Ruling != countersigned.Incomplete || len(g.Replies) == 0 || w.listened {
-		return f, err
-	}
-	w.listened = true
-	if err := w.s.listen(ctx); err != nil {
-		return f, err
-	}
-	return w.s.verifier.Verify(ctx, c)
 }
 
 func caseOf(g queue.Gathered) countersigned.Case {
@@ -128,7 +142,6 @@ func (w *work) countersigned(id uuid.UUID, r *countersigned.Request) (queue.Verd
 	w.s.asked.answered(id)
 	w.requests = append(w.requests, r)
 	w.intents = append(w.intents, queue.Intent{Request: id, Instance: w.s.cfg.Instance, Body: intent})
-	w.entries = append(w.entries, audit.Entry{Kind: audit.KindIntent, Request: id, Body: intent})
 	return queue.Verdict{Disposition: queue.Retry, Delay: w.s.cfg.Lease}, nil
 }
 
@@ -167,22 +180,10 @@ func noteOf(f countersigned.Finding) string {
 	return strings.Join(parts, ", ")
 }
 
+// record writes the intents with their audit entries, in one statement.
 func (w *work) record(ctx context.Context) error {
-	if len(w.intents) == 0 {
-		return nil
-	}
 	if err := w.s.cfg.Queue.RecordIntents(ctx, w.tx, w.intents); err != nil {
 		return fmt.Errorf("recording intents: %w", err)
-	}
-	return w.s.append(ctx, w.tx, w.entries)
-}
-
-func (s *Service) append(ctx context.Context, tx *sql.Tx, entries []audit.Entry) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	if err := s.cfg.Audit.Append(ctx, tx, entries); err != nil {
-		return fmt.Errorf("appending to the audit log: %w", err)
 	}
 	return nil
 }
@@ -195,26 +196,36 @@ func (w *work) conclude(ctx context.Context) error {
 	// What was begun is finished, also when the service is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), concludeTimeout)
 	defer cancel()
-	for _, r := range w.requests {
-		e, err := w.s.do(ctx, r)
+	for _, e := range w.carryOut(ctx) {
 		switch {
-		case err != nil:
-			w.s.cfg.Log.Warn("request was not concluded", "request", r.ID(), "error", err)
 		case e.creates():
-			w.commit(ctx, e)
+			w.logged(1, w.s.create(ctx, e))
 		case e.result.Body != nil:
 			w.ends = append(w.ends, e)
 		}
 	}
-	w.commit(ctx, w.ends...)
+	if len(w.ends) > 0 {
+		w.logged(len(w.ends), w.s.commit(ctx, w.ends...))
+	}
 	return nil
 }
 
-func (w *work) commit(ctx context.Context, ends ...end) {
-	if len(ends) == 0 {
-		return
-	}
-	if err := w.s.commit(ctx, ends...); err != nil {
-		w.s.cfg.Log.Warn("results were not committed", "results", len(ends), "error", err)
+// carryOut carries out what was approved, on all cores. The end of what is to
+// be verified again is empty.
+func (w *work) carryOut(ctx context.Context) []end {
+	ends := make([]end, len(w.requests))
+	onAllCores(len(ends), func(i int) {
+		var err error
+		if ends[i], err = w.s.do(ctx, w.requests[i]); err != nil {
+			w.s.cfg.Log.Warn("request was not concluded", "request", w.requests[i].ID(), "error", err)
+			ends[i] = end{}
+		}
+	})
+	return ends
+}
+
+func (w *work) logged(results int, err error) {
+	if err != nil {
+		w.s.cfg.Log.Warn("results were not committed", "results", results, "error", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/countersign/countersign/audit"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/secrets/hpkeshare"
@@ -94,54 +93,61 @@ func reasonOf(err error) message.Reason {
 	return message.Reason{Code: CodeFailed, Detail: "the key could not do what was approved"}
 }
 
-// commit writes results, with the records that belong to them, in one
+// commit writes results and their audit entries, in one statement, which is a
 // transaction. Of two instances the first one's result stands: the second's
-// output, and of wallet.create its seed, is dropped here.
+// output is dropped here.
 func (s *Service) commit(ctx context.Context, ends ...end) error {
-	var taken error
-	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
-		var entries []audit.Entry
-		var results []queue.Result
-		for _, e := range ends {
-			results = append(results, e.result)
-		}
-		if err := s.finish(ctx, tx, results, &entries); err != nil {
-			return err
-		}
-		for _, e := range ends {
-			if !slices.ContainsFunc(entries, func(x audit.Entry) bool { return x.Request == e.result.Request }) {
-				s.cfg.Log.Info("another instance was first", "request", e.result.Request)
-				continue
-			}
-			if taken = s.insert(ctx, tx, e.outcome); taken != nil {
-				return taken
-			}
-		}
-		return s.append(ctx, tx, entries)
-	})
-	if errors.Is(taken, wallet.ErrExists) {
-		return errors.Join(err, s.idTaken(ctx, ends[0]))
-	}
-	if err != nil {
+	if err := s.finish(ctx, nil, ends, nil); err != nil {
 		return fmt.Errorf("committing results: %w", err)
 	}
-	for _, e := range ends {
-		s.asked.forget(e.result.Request)
-	}
+	s.concluded(ends)
 	return nil
 }
 
-// finish writes the results that are the first of their requests, and adds an
-// audit entry for each.
-func (s *Service) finish(ctx context.Context, tx *sql.Tx, results []queue.Result, entries *[]audit.Entry) error {
+// create writes the result of a creation and the record that it made, in one
+// transaction. Who comes second drops both, and of wallet.create the seed.
+func (s *Service) create(ctx context.Context, e end) error {
+	var taken error
+	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+		return s.finish(ctx, tx, []end{e}, func() error {
+			taken = s.insert(ctx, tx, e.outcome)
+			return taken
+		})
+	})
+	if errors.Is(taken, wallet.ErrExists) {
+		return errors.Join(err, s.idTaken(ctx, e))
+	}
+	if err != nil {
+		return fmt.Errorf("committing a creation: %w", err)
+	}
+	s.concluded([]end{e})
+	return nil
+}
+
+func (s *Service) concluded(ends []end) {
+	for _, e := range ends {
+		s.asked.forget(e.result.Request)
+	}
+}
+
+// finish writes results, and calls then, if set, if one was the first of its
+// request.
+func (s *Service) finish(ctx context.Context, tx *sql.Tx, ends []end, then func() error) error {
+	results := make([]queue.Result, 0, len(ends))
+	for _, e := range ends {
+		results = append(results, e.result)
+	}
 	inserted, err := s.cfg.Queue.Finish(ctx, tx, results)
 	if err != nil {
 		return fmt.Errorf("writing results: %w", err)
 	}
 	for _, r := range results {
-		if slices.Contains(inserted, r.Request) {
-			*entries = append(*entries, audit.Entry{Kind: audit.KindResult, Request: r.Request, Body: r.Body})
+		if !slices.Contains(inserted, r.Request) {
+			s.cfg.Log.Info("another instance was first", "request", r.Request)
 		}
+	}
+	if len(inserted) > 0 && then != nil {
+		return then()
 	}
 	return nil
 }

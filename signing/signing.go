@@ -24,7 +24,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/countersign/countersign/audit"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/queue"
@@ -51,7 +50,6 @@ type Config struct {
 	Interpreter transaction.Interpreter
 	Policy      *activation.Holder
 	Attester    attestation.Attester
-	Audit       audit.Appender
 	Now         func() time.Time
 	Log         *slog.Logger
 	// Instance names this process among its replicas; empty: a random name.
@@ -112,7 +110,7 @@ func (c Config) check() error {
 	var faults []error
 	for what, missing := range map[string]bool{
 		"keyring": c.Keyring == nil, "database": c.DB == nil, "queue": c.Queue == nil,
-		"policy": c.Policy == nil, "audit log": c.Audit == nil, "clock": c.Now == nil, "log": c.Log == nil,
+		"policy": c.Policy == nil, "clock": c.Now == nil, "log": c.Log == nil,
 	} {
 		if missing {
 			faults = append(faults, fmt.Errorf("%s is missing", what))

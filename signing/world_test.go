@@ -11,7 +11,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
-	"github.com/countersign/countersign/audit/auditpg"
 	"github.com/countersign/countersign/internal/database/databasetest"
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
@@ -113,7 +112,7 @@ func (w *world) start(edit func(*signing.Config)) *instance {
 	cfg := signing.Config{
 		Genesis: w.d.Genesis, Deployment: w.d.ID, Keyring: w.d.Keyrings[secrets.ServiceSigning],
 		DB: db, Queue: q, Store: walletpg.New(db), Seeds: wallet.NewSoftwareSource(),
-		Interpreter: w.interpreter(chain), Policy: holder, Attester: attester, Audit: auditpg.New(db),
+		Interpreter: w.interpreter(chain), Policy: holder, Attester: attester,
 		Now: time.Now, Log: testLog(w.t), Lease: 500 * time.Millisecond,
 	}
 	if edit != nil {

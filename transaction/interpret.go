@@ -40,6 +40,8 @@ type Interpreter struct {
 	// Chains by CAIP-2 namespace.
 	Chains      map[string]Chain
 	Descriptors Descriptors
+	// Accounts, where set, remembers the decoded forms of account descriptors.
+	Accounts *Accounts
 }
 
 // SeedTypeRaw is a seed of 64 random bytes; SourceSoftware is the seed source
@@ -52,27 +54,57 @@ const (
 // The longest label and owner, in bytes.
 const maxName = 128
 
+// Parsed is a statement that Parse has read, with what its exact bytes hash
+// to. The zero value means nothing.
+type Parsed struct {
+	statement message.Statement
+	create    message.Hash
+}
+
+// Statement returns what was read.
+func (p Parsed) Statement() message.Statement { return p.statement }
+
+// Parse reads a statement's exact bytes for this deployment: see
+// message.ParseStatement.
+func (in Interpreter) Parse(raw []byte) (Parsed, error) {
+	s, err := message.ParseStatement(raw, in.Deployment)
+	if err != nil {
+		return Parsed{}, err
+	}
+	return Parsed{s, message.Sum(raw)}, nil
+}
+
 // Interpret computes what a statement's exact bytes mean. An error is a
 // reason to reject, unless errors.Is(err, ErrNoRecord) or the error comes from
 // the database.
 func (in Interpreter) Interpret(ctx context.Context, raw []byte) (Meaning, error) {
-	s, err := message.ParseStatement(raw, in.Deployment)
+	p, err := in.Parse(raw)
 	if err != nil {
 		return Meaning{}, fmt.Errorf("%w: %w", ErrPayload, err)
 	}
-	m := Meaning{Statement: s, Wallet: s.Wallet, Account: s.Account}
+	return in.Meaning(ctx, p)
+}
+
+// Meaning computes what a parsed statement means. Its errors are Interpret's.
+func (in Interpreter) Meaning(ctx context.Context, p Parsed) (Meaning, error) {
+	s := p.statement
+	if s.Audience != in.Deployment || p.create.IsZero() {
+		return Meaning{}, fmt.Errorf("%w: the statement was not parsed for this deployment", ErrPayload)
+	}
+	m := Meaning{Statement: s, Create: p.create, Wallet: s.Wallet, Account: s.Account}
+	var err error
 	switch s.Kind {
 	case message.KindWalletCreate:
-		err = in.walletCreate(&m, message.Sum(raw))
+		err = in.walletCreate(&m)
 	case message.KindAccountCreate:
-		err = in.accountCreate(ctx, &m, message.Sum(raw))
+		err = in.accountCreate(ctx, &m)
 	default:
 		err = in.transaction(ctx, &m)
 	}
 	return m, err
 }
 
-func (in Interpreter) walletCreate(m *Meaning, create message.Hash) error {
+func (in Interpreter) walletCreate(m *Meaning) error {
 	p := &message.WalletCreate{}
 	if err := decodePayload(m.Statement, p); err != nil {
 		return err
@@ -84,9 +116,9 @@ func (in Interpreter) walletCreate(m *Meaning, create message.Hash) error {
 		return err
 	}
 	d := &message.WalletDescriptor{
-		Version: message.Version, Deployment: in.Deployment, ID: create.String(),
+		Version: message.Version, Deployment: in.Deployment, ID: m.Create.String(),
 		Owner: p.Owner, Roles: in.Roles, Generation: in.Generation,
-		SeedType: p.SeedType, Source: p.Source, Create: create,
+		SeedType: p.SeedType, Source: p.Source, Create: m.Create,
 	}
 	b, err := message.Encode(d)
 	if err != nil {
@@ -98,7 +130,7 @@ func (in Interpreter) walletCreate(m *Meaning, create message.Hash) error {
 	return nil
 }
 
-func (in Interpreter) accountCreate(ctx context.Context, m *Meaning, create message.Hash) error {
+func (in Interpreter) accountCreate(ctx context.Context, m *Meaning) error {
 	p := &message.AccountCreate{}
 	if err := decodePayload(m.Statement, p); err != nil {
 		return err
@@ -121,7 +153,7 @@ func (in Interpreter) accountCreate(ctx context.Context, m *Meaning, create mess
 		return err
 	}
 	m.AccountCreate, m.WalletDescriptor, m.Chain = p, wallet, chain
-	m.Account = create.String()
+	m.Account = m.Create.String()
 	m.DescriptorBytes, m.Descriptor = raw, message.Sum(raw)
 	m.Releases = []Release{
 		{message.ScopeSeed, m.Wallet, wallet.Generation},
@@ -190,15 +222,24 @@ func (in Interpreter) account(ctx context.Context, id string) (*message.AccountD
 	if err != nil {
 		return nil, nil, fmt.Errorf("account %s: %w", id, err)
 	}
+	if d := in.Accounts.get(raw); d != nil && d.ID == id && in.fits(d) {
+		return d, raw, nil
+	}
 	d := &message.AccountDescriptor{}
 	if err := message.Decode(raw, d); err != nil {
 		return nil, nil, fmt.Errorf("%w: account %s: %w", ErrDescriptor, id, err)
 	}
-	if d.Version != message.Version || d.Deployment != in.Deployment || d.ID != id ||
-		d.Create.String() != id || !slices.Equal(d.Roles, in.Roles) {
+	if d.ID != id || !in.fits(d) {
 		return nil, nil, fmt.Errorf("%w: account %s", ErrDescriptor, id)
 	}
+	in.Accounts.put(raw, d)
 	return d, raw, nil
+}
+
+// fits holds what an account descriptor says against this deployment.
+func (in Interpreter) fits(d *message.AccountDescriptor) bool {
+	return d.Version == message.Version && d.Deployment == in.Deployment &&
+		d.Create.String() == d.ID && slices.Equal(d.Roles, in.Roles)
 }
 
 func decodePayload(s message.Statement, v any) error {

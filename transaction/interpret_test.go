@@ -304,6 +304,12 @@ func TestAttackDerivationPathOfAccount(t *testing.T) {
 // deployment's or another role set's is no basis for a decision.
 func TestAttackDescriptorMoved(t *testing.T) {
 	f := stored(t)
+	// The good descriptor is remembered, and of no use to a changed one.
+	in := interpreter(f.store)
+	in.Accounts = transaction.NewAccounts(1)
+	if _, err := in.Interpret(t.Context(), transfer(t, f, nil)); err != nil {
+		t.Fatal(err)
+	}
 	for name, change := range map[string]func(*message.AccountDescriptor){
 		"fail/other id":         func(a *message.AccountDescriptor) { a.ID = f.wallet },
 		"fail/other creation":   func(a *message.AccountDescriptor) { a.Create = message.Sum(nil) },
@@ -317,7 +323,7 @@ func TestAttackDescriptorMoved(t *testing.T) {
 		d := accountDescriptor(f)
 		change(&d)
 		f.store.accounts[f.account] = encode(t, d)
-		_, err := interpreter(f.store).Interpret(t.Context(), transfer(t, f, nil))
+		_, err := in.Interpret(t.Context(), transfer(t, f, nil))
 		if !errors.Is(err, transaction.ErrDescriptor) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -328,7 +334,7 @@ func TestAttackDescriptorMoved(t *testing.T) {
 		"fail/empty":          {},
 	} {
 		f.store.accounts[f.account] = raw
-		if _, err := interpreter(f.store).Interpret(t.Context(), transfer(t, f, nil)); !errors.Is(err, transaction.ErrDescriptor) {
+		if _, err := in.Interpret(t.Context(), transfer(t, f, nil)); !errors.Is(err, transaction.ErrDescriptor) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

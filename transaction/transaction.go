@@ -100,6 +100,9 @@ type Release struct {
 // same bytes.
 type Meaning struct {
 	Statement message.Statement
+	// Create is the SHA-256 of the statement's exact bytes, which is the id of
+	// what it creates, if anything.
+	Create message.Hash
 	// Wallet and Account are the ids of what the request is about, also of
 	// what it creates.
 	Wallet  string

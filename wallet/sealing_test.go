@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ethereum/go-ethereum/crypto"
+
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/wallet"
@@ -427,6 +429,49 @@ func TestSoftwareSource(t *testing.T) {
 	}
 	if _, err := source.NewSeed(t.Context(), "bip39"); err == nil || !strings.Contains(err.Error(), "bip39") {
 		t.Errorf("unknown seed type: %v", err)
+	}
+}
+
+// TestAttackOtherKeyUnderADescriptor: a key that was sealed under another
+// key's descriptor. On ed25519 it does not open; on secp256k1 it is found out by
+// its first signature, by Check, and by whoever seals it again.
+func TestAttackOtherKeyUnderADescriptor(t *testing.T) {
+	h := newHolders()
+	other := secrets.NewSecret(bytes.Repeat([]byte{0x42}, wallet.KeySize))
+	for _, curve := range []string{wallet.CurveSecp256k1, wallet.CurveEd25519} {
+		t.Run(curve, func(t *testing.T) {
+			f := sealedAccount(t, h, "a")
+			f.account.Curve = curve
+			if curve == wallet.CurveEd25519 {
+				f.account.PublicKey = wallet.PublicEd25519(bytes.Repeat([]byte{0x41}, wallet.KeySize))
+			}
+			f.descriptor = encode(t, f.account)
+			var err error
+			if f.ciphertext, err = wallet.Seal(f.sealing, f.own, f.shares, f.descriptor, other); err != nil {
+				t.Fatal(err)
+			}
+			key, err := wallet.OpenKey(f.sealing, f.own, f.shares, f.account, f.descriptor, f.ciphertext)
+			if curve == wallet.CurveEd25519 {
+				if !errors.Is(err, wallet.ErrSealed) {
+					t.Errorf("opened: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := key.Check(); !errors.Is(err, wallet.ErrSealed) {
+				t.Errorf("Check: %v", err)
+			}
+			if _, err := key.Seal(f.sealing, f.own, f.shares, f.descriptor); !errors.Is(err, wallet.ErrSealed) {
+				t.Errorf("Seal: %v", err)
+			}
+			digest := message.Sum([]byte("d"))
+			sig, err := key.Sign(message.Digest{Algorithm: message.AlgorithmSecp256k1, Value: digest[:]})
+			if err == nil && crypto.VerifySignature(f.account.PublicKey, digest[:], sig[:64]) {
+				t.Error("the signature verifies under the descriptor's key")
+			}
+		})
 	}
 }
 

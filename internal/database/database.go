@@ -128,7 +128,9 @@ func Open(c Config) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
-	connector.Dialer(newDialer(c))
+	dialer := newDialer(c)
+	dialer.pipelined = true
+	connector.Dialer(dialer)
 	db := sql.OpenDB(connector)
 	conns := c.MaxConns
 	if conns == 0 {

@@ -55,6 +55,11 @@ func grants(service string) []grant {
 	return roleGrants(service)
 }
 
+// isRole reports whether a service is a policy role, which alone keeps records.
+func isRole(service string) bool {
+	return !slices.Contains(secrets.Services(nil), service)
+}
+
 // own is the service's name as an SQL string. It is written into the policies
 // as a constant, so that the planner can use it with an index.
 func own(service string) string { return pq.QuoteLiteral(service) }
@@ -132,6 +137,7 @@ func statements(service string) []string {
 	out := []string{
 		"REVOKE ALL ON ALL TABLES IN SCHEMA " + Schema + " FROM " + role,
 		"REVOKE ALL ON ALL SEQUENCES IN SCHEMA " + Schema + " FROM " + role,
+		"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA " + Schema + " FROM " + role,
 		"REVOKE ALL ON SCHEMA " + Schema + " FROM " + role,
 		"GRANT USAGE ON SCHEMA " + Schema + " TO " + role,
 	}
@@ -140,6 +146,9 @@ func statements(service string) []string {
 			out = append(out, fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s.%s",
 				policyName(service, privilege), Schema, table))
 		}
+	}
+	if isRole(service) {
+		out = append(out, "GRANT EXECUTE ON FUNCTION "+Schema+".locked_record TO "+role)
 	}
 	for _, g := range grants(service) {
 		out = append(out, g.statements(service, role)...)

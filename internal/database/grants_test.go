@@ -80,6 +80,10 @@ func TestEverythingElseIsRefused(t *testing.T) {
 	for _, service := range secrets.Services(d.Deployment.Genesis.Roles) {
 		t.Run(service, func(t *testing.T) {
 			role := "countersign_" + service
+			records := may(service, "INSERT", "record", "role")
+			if got := ask(t, d.Owner, "SELECT has_function_privilege($1, 'countersign.locked_record(text, bigint, bigint, integer, bigint)', 'EXECUTE')", role); got != records {
+				t.Errorf("EXECUTE on locked_record: %v, want %v", got, records)
+			}
 			for table, names := range columns {
 				for _, privilege := range []string{"DELETE", "TRUNCATE", "TRIGGER"} {
 					got := ask(t, d.Owner, "SELECT has_table_privilege($1, $2, $3)", role, "countersign."+table, privilege)

@@ -136,6 +136,7 @@ func closeDatabase(ctx context.Context, tx *sql.Tx) error {
 		"REVOKE ALL ON SCHEMA public FROM PUBLIC",
 		"REVOKE ALL ON SCHEMA " + Schema + " FROM PUBLIC",
 		"REVOKE ALL ON ALL TABLES IN SCHEMA " + Schema + " FROM PUBLIC",
+		"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA " + Schema + " FROM PUBLIC",
 	} {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)

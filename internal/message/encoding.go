@@ -71,14 +71,27 @@ func Decode(b []byte, v any) error {
 	if err := DecodeStrict(b, v); err != nil {
 		return err
 	}
-	again, err := Encode(v)
-	if err != nil {
-		return err
+	c := comparison{rest: b}
+	if err := json.MarshalWrite(&c, v, json.Deterministic(true)); err != nil {
+		return fmt.Errorf("encoding %T: %w", v, err)
 	}
-	if !bytes.Equal(b, again) {
+	if c.differs || len(c.rest) > 0 {
 		return fmt.Errorf("decoding %T: %w", v, ErrNotCanonical)
 	}
 	return nil
+}
+
+// comparison is a writer that compares what is written with what it expects,
+// so that no second copy of a message is made.
+type comparison struct {
+	rest    []byte
+	differs bool
+}
+
+func (c *comparison) Write(b []byte) (int, error) {
+	rest, same := bytes.CutPrefix(c.rest, b)
+	c.rest, c.differs = rest, c.differs || !same
+	return len(b), nil
 }
 
 // Hash is a SHA-256 value; its text form is 64 lower-case hex digits.
@@ -116,8 +129,11 @@ type EpochID [16]byte
 // String returns the 32 lower-case hex digits.
 func (e EpochID) String() string { return hex.EncodeToString(e[:]) }
 
+// AppendText appends the 32 lower-case hex digits.
+func (e EpochID) AppendText(b []byte) ([]byte, error) { return hex.AppendEncode(b, e[:]), nil }
+
 // MarshalText writes the 32 lower-case hex digits.
-func (e EpochID) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+func (e EpochID) MarshalText() ([]byte, error) { return e.AppendText(nil) }
 
 // UnmarshalText reads 32 lower-case hex digits and nothing else.
 func (e *EpochID) UnmarshalText(b []byte) error { return unhex(e[:], b) }
@@ -163,9 +179,6 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 // strictBase64 refuses spare bits that are not zero.
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// timeLayout is RFC 3339 in UTC with whole seconds.
-const timeLayout = "2006-01-02T15:04:05Z"
-
 // Time is a moment with whole seconds, in UTC; its text form is RFC 3339 with
 // a "Z".
 type Time struct{ time.Time }
@@ -173,25 +186,40 @@ type Time struct{ time.Time }
 // At returns t cut to whole seconds.
 func At(t time.Time) Time { return Time{t.UTC().Truncate(time.Second)} }
 
-// MarshalText writes RFC 3339 in UTC with whole seconds.
-func (t Time) MarshalText() ([]byte, error) {
-	return []byte(t.UTC().Format(timeLayout)), nil
+// AppendText appends RFC 3339 in UTC with whole seconds.
+func (t Time) AppendText(b []byte) ([]byte, error) {
+	return t.UTC().AppendFormat(b, time.RFC3339), nil
 }
+
+// MarshalText writes RFC 3339 in UTC with whole seconds.
+func (t Time) MarshalText() ([]byte, error) { return t.AppendText(nil) }
 
 // UnmarshalText reads exactly the form that MarshalText writes.
 func (t *Time) UnmarshalText(b []byte) error {
-	got, err := time.Parse(timeLayout, string(b))
-	if err != nil || got.Format(timeLayout) != string(b) {
-		return errors.New("time is not RFC 3339 in UTC with whole seconds")
+	got, err := time.Parse(time.RFC3339, string(b))
+	if err != nil {
+		return errTime
 	}
-	t.Time = got
+	var form [len(time.RFC3339)]byte
+	if !bytes.Equal(got.UTC().AppendFormat(form[:0], time.RFC3339), b) {
+		return errTime
+	}
+	t.Time = got.UTC()
 	return nil
 }
 
+var errTime = errors.New("time is not RFC 3339 in UTC with whole seconds")
+
 // MarshalJSON is defined so that the embedded time's own form is not used.
-func (t Time) MarshalJSON() ([]byte, error) {
-	b, err := t.MarshalText()
-	return append(append([]byte{'"'}, b...), '"'), err
+func (t Time) MarshalJSON() ([]byte, error) { return t.appendJSON(nil), nil }
+
+// MarshalJSONTo writes the same as MarshalJSON.
+func (t Time) MarshalJSONTo(to *jsontext.Encoder) error {
+	return to.WriteValue(t.appendJSON(to.AvailableBuffer()))
+}
+
+func (t Time) appendJSON(b []byte) []byte {
+	return append(t.UTC().AppendFormat(append(b, '"'), time.RFC3339), '"')
 }
 
 // UnmarshalJSON reads the JSON string form of UnmarshalText.
@@ -200,6 +228,15 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 		return errors.New("time is not a string")
 	}
 	return t.UnmarshalText(b[1 : len(b)-1])
+}
+
+// UnmarshalJSONFrom reads the same as UnmarshalJSON.
+func (t *Time) UnmarshalJSONFrom(from *jsontext.Decoder) error {
+	b, err := from.ReadValue()
+	if err != nil {
+		return err
+	}
+	return t.UnmarshalJSON(b)
 }
 
 // Context writes label and fields, each preceded by its length as four bytes

@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // MACKeySize is the length of every HMAC key, in bytes.
@@ -25,6 +27,10 @@ const (
 	algEdDSA = "EdDSA"
 )
 
+// maxSignature is the length of the dot and the encoded signature or MAC, 64
+// bytes at most.
+const maxSignature = 1 + (64*8+5)/6
+
 // header is the whole protected header of every JWS of ours, in the order in
 // which it is written.
 type header struct {
@@ -33,14 +39,47 @@ type header struct {
 	Typ Typ    `json:"typ"`
 }
 
+// encode returns what Encode gives for the header, without the cost where
+// nothing in it is to be escaped: headers are made and read several times for
+// each request.
+func (h header) encode() ([]byte, error) {
+	if !plain(h.Alg) || !plain(h.Kid) || !plain(string(h.Typ)) {
+		return Encode(h)
+	}
+	b := make([]byte, 0, 160)
+	b = append(append(b, headerAlg...), h.Alg...)
+	b = append(append(b, headerKid...), h.Kid...)
+	b = append(append(b, headerTyp...), h.Typ...)
+	return append(b, headerEnd...), nil
+}
+
+// The parts of an encoded header around its three values.
+const (
+	headerAlg = `{"alg":"`
+	headerKid = `","kid":"`
+	headerTyp = `","typ":"`
+	headerEnd = `"}`
+)
+
+// plain reports whether JSON writes s as it is: printable ASCII without a
+// quotation mark or a backslash.
+func plain(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // prefix returns the first part of a compact JWS with this header: the encoded
 // header and the dot behind it.
 func (h header) prefix() ([]byte, error) {
-	b, err := Encode(h)
+	b, err := h.encode()
 	if err != nil {
 		return nil, err
 	}
-	return append(base64.RawURLEncoding.AppendEncode(nil, b), '.'), nil
+	return append(base64.RawURLEncoding.AppendEncode(make([]byte, 0, 256), b), '.'), nil
 }
 
 // SignMAC returns the compact JWS (RFC 7515) of v under HS256.
@@ -73,6 +112,7 @@ func sign(h header, v any, signature func(input []byte) []byte) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
+	prefix = slices.Grow(prefix, base64.RawURLEncoding.EncodedLen(len(payload))+maxSignature)
 	compact := base64.RawURLEncoding.AppendEncode(prefix, payload)
 	value := signature(compact)
 	compact = base64.RawURLEncoding.AppendEncode(append(compact, '.'), value)
@@ -145,15 +185,29 @@ func KeyID(typ Typ, compact []byte) (string, error) {
 	if end < 0 || end > 1024 {
 		return "", fmt.Errorf("reading header of %s: %w", typ, ErrHeader)
 	}
-	protected, err := base64.RawURLEncoding.Strict().DecodeString(string(compact[:end]))
-	if err != nil {
+	var protected Bytes
+	if err := protected.UnmarshalText(compact[:end]); err != nil {
 		return "", fmt.Errorf("reading header of %s: %w", typ, ErrHeader)
 	}
-	var h header
-	if err := Decode(protected, &h); err != nil || h.Typ != typ {
+	h, err := parseHeader(string(protected))
+	if err != nil || h.Typ != typ {
 		return "", fmt.Errorf("reading header of %s: %w", typ, ErrHeader)
 	}
 	return h.Kid, nil
+}
+
+// parseHeader reads the one encoding of a header whose values are plain, as
+// all of ours are. A quotation mark in a value is not, so that the parts between
+// them can be cut at.
+func parseHeader(s string) (h header, err error) {
+	rest, ok1 := strings.CutPrefix(s, headerAlg)
+	alg, rest, ok2 := strings.Cut(rest, headerKid)
+	kid, rest, ok3 := strings.Cut(rest, headerTyp)
+	typ, ok4 := strings.CutSuffix(rest, headerEnd)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !plain(alg) || !plain(kid) || !plain(typ) {
+		return header{}, ErrHeader
+	}
+	return header{Alg: alg, Kid: kid, Typ: Typ(typ)}, nil
 }
 
 // Peek decodes the payload of a compact JWS without verifying anything. It is

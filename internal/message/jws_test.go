@@ -398,3 +398,35 @@ func TestKeyIDRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestHeaderWithEscapes: a kid that JSON does not write as it is signs and
+// verifies under the same bytes as encoding/json gives, and is nobody's key id.
+func TestHeaderWithEscapes(t *testing.T) {
+	key := bytes.Repeat([]byte{1}, message.MACKeySize)
+	for _, kid := range []string{"plain/kid#1", `a"b`, `a\b`, "a\nb", "\u00e4", "\u007f", `","typ":"x`, ""} {
+		compact, err := message.SignMAC(message.TypHello, kid, key, sampleHello())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := message.Encode(struct {
+			Alg string `json:"alg"`
+			Kid string `json:"kid"`
+			Typ string `json:"typ"`
+		}{"HS256", kid, string(message.TypHello)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		protected, _, _ := strings.Cut(string(compact), ".")
+		if got, err := base64.RawURLEncoding.DecodeString(protected); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%q: header %s, want %s", kid, got, want)
+		}
+		var h message.Hello
+		if err := message.VerifyMAC(message.TypHello, kid, key, compact, &h); err != nil {
+			t.Errorf("%q: %v", kid, err)
+		}
+		got, err := message.KeyID(message.TypHello, compact)
+		if plain := kid == "plain/kid#1" || kid == ""; plain != (err == nil) || plain && got != kid {
+			t.Errorf("%q: read as %q, %v", kid, got, err)
+		}
+	}
+}

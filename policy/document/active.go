@@ -29,6 +29,14 @@ type index struct {
 	voterKeys    map[string]voterKey
 	voters       map[string]bool
 	grants       map[string][]Grant
+	signing      []IdentityKey
+}
+
+// IdentityKey is a service's identity key that is ready for use. ID is its RFC
+// 7638 thumbprint, the "kid" of what it signs.
+type IdentityKey struct {
+	ID     string
+	Public ed25519.PublicKey
 }
 
 type userKey struct {
@@ -49,6 +57,7 @@ func (a *Active) lookup() *index {
 			approvers: map[string]Approver{}, voterKeys: map[string]voterKey{},
 			voters: map[string]bool{}, grants: map[string][]Grant{},
 		}
+		a.index.signing = identityKeys(a.Services[message.RoleSigning])
 		a.index.addUsers(a.Users)
 		a.index.addApprovers(a.Approvers, a.Approval.Approvers)
 		for _, g := range a.Grants {
@@ -141,6 +150,18 @@ func (a *Active) ApproverByKey(thumbprint string) (Approver, ed25519.PublicKey, 
 // them Ed25519; none if the document has none.
 func (a *Active) IdentityKeys(role string) []message.JWK {
 	return a.Services[role]
+}
+
+// SigningKeys returns the signing service's identity keys.
+func (a *Active) SigningKeys() []IdentityKey { return a.lookup().signing }
+
+func identityKeys(jwks []message.JWK) (out []IdentityKey) {
+	for _, jwk := range jwks {
+		if key, err := jwk.Ed25519(); err == nil {
+			out = append(out, IdentityKey{jwk.Thumbprint(), key})
+		}
+	}
+	return out
 }
 
 // person names the human behind an approver: the user id where the document

@@ -136,6 +136,14 @@ func TestAttackStatementForAnotherWallet(t *testing.T) {
 	own := ask(t, d)
 	a.meaning = own.meaning
 	wantCode(t, d.Active(nil), a, now, document.CodeDeployment)
+
+	// A meaning that says of no bytes that it is theirs, or of another account.
+	a = own
+	a.meaning.Create = message.Hash{}
+	wantCode(t, d.Active(nil), a, now, document.CodeDeployment)
+	a = own
+	a.meaning.Account = a.wallet
+	wantCode(t, d.Active(nil), a, now, document.CodeDeployment)
 }
 
 // TestAttackGrantMissing: the kind, the wallet or the user is not granted.

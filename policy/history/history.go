@@ -76,11 +76,13 @@ type Chain struct {
 	head    Head
 	broken  error
 	log     *slog.Logger
+	sql     *statements
+	db      *sql.DB // nil: nothing is prepared
 }
 
 // New returns the chain of the keyring's role, of which nothing is read yet.
 func New(role string, keyring *secrets.Keyring, log *slog.Logger) (*Chain, error) {
-	c := &Chain{role: role, lockKey: lockKey(role), log: log}
+	c := &Chain{role: role, lockKey: lockKey(role), log: log, sql: newStatements()}
 	for _, generation := range keyring.Generations() {
 		key, err := keyring.Key(secrets.Record(role), generation)
 		if err != nil {
@@ -90,6 +92,10 @@ func New(role string, keyring *secrets.Keyring, log *slog.Logger) (*Chain, error
 	}
 	return c, nil
 }
+
+// Prepare makes the chain prepare its statements on the pool's connections. All
+// transactions that it is given must come from that pool.
+func (c *Chain) Prepare(db *sql.DB) { c.db = db }
 
 // lockKey is the advisory lock that appenders of one role hold until they
 // commit. It orders replicas; the primary key and the MACs protect.
@@ -225,7 +231,7 @@ func (c *Chain) breaks(why string, seq int64) error {
 // Append writes one entry behind the head. The caller's transaction must hold
 // the lock of a CatchUp that found nothing more; the head moves by Confirm,
 // when the transaction has committed. ErrConflict says that the row is taken
-// all the same.
+// all the same; inside a transaction it may be the commit that fails.
 func (c *Chain) Append(ctx context.Context, q Querier, after Head, body []byte) (Head, error) {
 	if c.broken != nil {
 		return Head{}, c.broken

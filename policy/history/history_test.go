@@ -33,6 +33,7 @@ func (f *fixture) chain() *history.Chain {
 	f.t.Helper()
 	c, err := history.New(role, f.Deployment.Keyrings[role], slog.New(slog.DiscardHandler))
 	must(f.t, err)
+	c.Prepare(f.db)
 	return c
 }
 

@@ -1,10 +1,13 @@
--- Results, the first of each request wins; the tasks that this role may delete
--- go; one notification.
+-- Results, the first of each request wins, each with its audit entry; the tasks
+-- that this role may delete go; one notification.
 WITH ended AS (
     INSERT INTO countersign.result (request_id, status, body)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
     ON CONFLICT DO NOTHING
-    RETURNING request_id
+    RETURNING request_id, body
+), logged AS (
+    INSERT INTO countersign.audit_entry (kind, request_id, body)
+    SELECT 'result', e.request_id, e.body FROM ended e
 ), gone AS (
     DELETE FROM countersign.task WHERE request_id = ANY($1::uuid[])
 )

@@ -13,7 +13,9 @@ package hpkeshare
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/hpke"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -151,9 +153,11 @@ func Receive(priv hpke.PrivateKey, encapsulation []byte, info Info) (*Channel, e
 
 // Channel seals or opens shares. It is safe for concurrent use.
 type Channel struct {
-	info   Info
-	mu     sync.RWMutex
-	secret *secrets.Secret // nil after Wipe
+	info Info
+	mu   sync.RWMutex
+	// base is what HKDF extracts from the channel secret: the part of each
+	// share's key that is the same for all. Nil after Wipe.
+	base *secrets.Secret
 }
 
 // exporter is the side of HPKE that this package uses: *hpke.Sender and
@@ -168,7 +172,12 @@ func newChannel(e exporter, info Info) (*Channel, error) {
 		return nil, fmt.Errorf("exporting channel secret: %w", err)
 	}
 	defer clear(b)
-	return &Channel{info: info, secret: secrets.NewSecret(b)}, nil
+	base, err := hkdf.Extract(sha256.New, b, info.Deployment[:])
+	if err != nil {
+		return nil, fmt.Errorf("extracting from channel secret: %w", err)
+	}
+	defer clear(base)
+	return &Channel{info: info, base: secrets.NewSecret(base)}, nil
 }
 
 // Seal returns the sealed share, SealedSize bytes. The same share in the same
@@ -221,15 +230,15 @@ func (c *Channel) aead(ctx ShareContext) (cipher.AEAD, error) {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.secret == nil {
+	if c.base == nil {
 		return nil, ErrWiped
 	}
-	key, err := secrets.Derive(c.secret, c.info.Deployment[:], info)
+	key, err := hkdf.Expand(sha256.New, c.base.Bytes(), string(info), secrets.Size)
 	if err != nil {
 		return nil, err
 	}
-	defer key.Wipe()
-	block, err := aes.NewCipher(key.Bytes())
+	defer clear(key)
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +253,6 @@ func (c *Channel) Wipe() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.secret.Wipe()
-	c.secret = nil
+	c.base.Wipe()
+	c.base = nil
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 
-	"github.com/countersign/countersign/audit/auditpg"
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/secrets"
@@ -42,7 +41,7 @@ func run(ctx context.Context, path string) error {
 	service, err := signing.New(signing.Config{
 		Genesis: n.Genesis, Deployment: n.ID, Keyring: n.Keyring, DB: n.DB, Queue: n.Queue,
 		Store: n.Store, Seeds: wallet.NewSoftwareSource(), Interpreter: n.Interpreter,
-		Policy: n.Policy, Attester: n.Attester, Audit: auditpg.New(n.DB), Now: node.Now, Log: n.Log,
+		Policy: n.Policy, Attester: n.Attester, Now: node.Now, Log: n.Log,
 	})
 	if err != nil {
 		return err

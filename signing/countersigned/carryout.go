@@ -265,7 +265,7 @@ func (r *Request) accountDescriptor(generation int, public []byte) (message.Acco
 	return message.AccountDescriptor{
 		Version: message.Version, Deployment: r.v.cfg.Deployment, ID: r.meaning.Account,
 		Owner: w.Owner, Roles: r.v.cfg.Genesis.Roles, Generation: generation,
-		SeedType: w.SeedType, Source: w.Source, Create: r.create,
+		SeedType: w.SeedType, Source: w.Source, Create: r.meaning.Create,
 		Wallet: r.meaning.Wallet, WalletHash: r.meaning.Descriptor,
 		Chain: p.Chain, Curve: p.Curve, Path: p.Path, PublicKey: public, Address: address,
 	}, nil

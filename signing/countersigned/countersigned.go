@@ -45,8 +45,8 @@ const (
 // the role's MAC key can add any, and a policy service has few replicas.
 const maxKeys = 256
 
-// maxRecords bounds the records kept in memory, which have about 1 KiB each;
-// what is larger than maxRecord bytes is not kept.
+// maxRecords bounds the records kept in memory, which have about 1 KiB each
+// and as much again in their decoded form; what is larger than maxRecord bytes is not kept.
 const (
 	maxRecords = 10_000
 	maxRecord  = 8 << 10
@@ -101,6 +101,7 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	v := &Verifier{cfg: cfg, own: map[int]*secrets.Secret{}, records: newRecords(cfg.Store, maxRecords)}
 	v.cfg.Interpreter.Descriptors = v.records
+	v.cfg.Interpreter.Accounts = transaction.NewAccounts(maxRecords)
 	for _, g := range cfg.Keyring.Generations() {
 		key, err := cfg.Keyring.Key(secrets.PurposeWallet, g)
 		if err != nil {

@@ -43,7 +43,6 @@ type Request struct {
 	v         *Verifier
 	id        string
 	envelope  message.Hash
-	create    message.Hash // SHA-256 of the statement's exact bytes
 	meaning   transaction.Meaning
 	active    *document.Active
 	approvals []approval
@@ -52,7 +51,7 @@ type Request struct {
 // request is called at the end of examine only.
 func (x *examination) request(approvals []approval) *Request {
 	r := &Request{
-		v: x.v, id: x.ID, envelope: x.hash, create: message.Sum(x.envelope.Statement),
+		v: x.v, id: x.ID, envelope: x.hash,
 		meaning: x.meaning, active: x.active, approvals: approvals,
 	}
 	r.state.Store(verified)

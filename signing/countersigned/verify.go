@@ -109,14 +109,15 @@ func (x *examination) examine(ctx context.Context) (Finding, error) {
 	if f, ok := x.rejected(); ok {
 		return f, nil
 	}
-	statement, err := x.parse()
+	parsed, err := x.parse()
 	if err != nil {
 		return x.unreadable(err), nil
 	}
+	statement := parsed.Statement()
 	if !x.now.Before(statement.Expires.Time) {
 		return x.expired(statement), nil
 	}
-	if x.meaning, err = x.v.cfg.Interpreter.Interpret(ctx, x.envelope.Statement); err != nil {
+	if x.meaning, err = x.v.cfg.Interpreter.Meaning(ctx, parsed); err != nil {
 		x.meaning.Statement = statement
 		return x.uninterpreted(err)
 	}
@@ -134,21 +135,21 @@ func (x *examination) examine(ctx context.Context) (Finding, error) {
 
 // parse reads the envelope and the statement in it, which must be the one that
 // this id belongs to.
-func (x *examination) parse() (message.Statement, error) {
+func (x *examination) parse() (transaction.Parsed, error) {
 	if err := message.Decode(x.Envelope, &x.envelope); err != nil {
-		return message.Statement{}, err
+		return transaction.Parsed{}, err
 	}
 	if x.envelope.Version != message.Version || x.envelope.Deployment != x.v.cfg.Deployment {
-		return message.Statement{}, ErrOrigin
+		return transaction.Parsed{}, ErrOrigin
 	}
-	s, err := message.ParseStatement(x.envelope.Statement, x.v.cfg.Deployment)
+	p, err := x.v.cfg.Interpreter.Parse(x.envelope.Statement)
 	if err != nil {
-		return s, err
+		return transaction.Parsed{}, err
 	}
-	if s.ID != x.ID {
-		return s, errors.New("statement has another id than the request")
+	if p.Statement().ID != x.ID {
+		return transaction.Parsed{}, errors.New("statement has another id than the request")
 	}
-	return s, nil
+	return p, nil
 }
 
 // rejected looks for a verified rejection of this very envelope. Its lifetime

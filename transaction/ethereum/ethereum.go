@@ -11,13 +11,11 @@
 package ethereum
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -62,17 +60,18 @@ var (
 // (EIP-2294).
 const maxChainID = 1<<63 - 1 - 36
 
-// Chain is the transaction.Chain of the namespace eip155. It has no state.
-type Chain struct{}
+// Chain is the transaction.Chain of the namespace eip155. It has no state but
+// a memory of what it has computed; the zero value has none.
+type Chain struct{ known *senders }
 
 var _ transaction.Chain = Chain{}
 
 // New returns the chain.
-func New() transaction.Chain { return Chain{} }
+func New() transaction.Chain { return Chain{known: newSenders()} }
 
 // Decode reads the payload of an ethereum.transaction or ethereum.message.
-func (Chain) Decode(kind message.Kind, payload jsontext.Value, account message.AccountDescriptor) (transaction.Transaction, error) {
-	who, err := identify(account)
+func (c Chain) Decode(kind message.Kind, payload jsontext.Value, account message.AccountDescriptor) (transaction.Transaction, error) {
+	who, err := c.known.identify(account)
 	if err != nil {
 		return nil, err
 	}
@@ -119,46 +118,6 @@ func (c Chain) Address(chainID, curve string, publicKey []byte) (string, error) 
 		return "", fmt.Errorf("%w: public key: %w", ErrAccount, err)
 	}
 	return crypto.PubkeyToAddress(*key).Hex(), nil
-}
-
-// sender is what an account descriptor says of the one who signs.
-type sender struct {
-	chainID    uint64
-	address    common.Address
-	text       string // the address in its EIP-55 form
-	chain      string // the CAIP-2 id
-	compressed []byte // 33 bytes
-	publicKey  []byte // 65 bytes, what recovery gives
-}
-
-// identify reads an account descriptor and holds its address against its
-// public key, so that effects name the account that would really sign.
-func identify(account message.AccountDescriptor) (sender, error) {
-	if err := (Chain{}).CheckAccount(account.Chain, account.Curve); err != nil {
-		return sender{}, err
-	}
-	id, err := parseChainID(account.Chain)
-	if err != nil {
-		return sender{}, err
-	}
-	key, err := crypto.DecompressPubkey(account.PublicKey)
-	if err != nil {
-		return sender{}, fmt.Errorf("%w: public key: %w", ErrAccount, err)
-	}
-	address := crypto.PubkeyToAddress(*key)
-	if address.Hex() != account.Address {
-		return sender{}, fmt.Errorf("%w: address is not the public key's", ErrAccount)
-	}
-	return sender{
-		chainID: id, address: address, text: account.Address, chain: account.Chain,
-		compressed: account.PublicKey, publicKey: crypto.FromECDSAPub(key),
-	}, nil
-}
-
-// is reports whether the sender was read from what this descriptor says.
-func (who sender) is(account message.AccountDescriptor) bool {
-	return account.Curve == transaction.CurveSecp256k1 && account.Chain == who.chain &&
-		account.Address == who.text && bytes.Equal(account.PublicKey, who.compressed)
 }
 
 // parseChainID reads a CAIP-2 id such as eip155:1.

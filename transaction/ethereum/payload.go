@@ -1,6 +1,7 @@
 package ethereum
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"math/big"
@@ -63,6 +64,12 @@ func parse(raw jsontext.Value, who sender) (*Transaction, error) {
 // decode refuses null beside what DecodeStrict refuses: some parsers take it
 // for an absent member, others for an empty one.
 func decode(raw jsontext.Value, v any) error {
+	if err := message.DecodeStrict(raw, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrPayload, err)
+	}
+	if !bytes.Contains(raw, []byte("null")) {
+		return nil // a null has no other spelling
+	}
 	var members map[string]jsontext.Value
 	if err := message.DecodeStrict(raw, &members); err != nil {
 		return fmt.Errorf("%w: %w", ErrPayload, err)
@@ -71,9 +78,6 @@ func decode(raw jsontext.Value, v any) error {
 		if value.Kind() == 'n' {
 			return fmt.Errorf("%w: %q is null", ErrPayload, name)
 		}
-	}
-	if err := message.DecodeStrict(raw, v); err != nil {
-		return fmt.Errorf("%w: %w", ErrPayload, err)
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ const (
 	componentContentType = "content-type"
 )
 
+// components are all that a message can give.
+var components = []string{componentMethod, componentAuthority, componentPath, componentDigest, componentContentType}
+
 // Message is the part of an HTTP request that can be covered. Path is the
 // absolute path as sent (percent-encoding kept, no query); Authority is the
 // Host field as sent; Body is the exact content.
@@ -114,6 +117,14 @@ var ReadProfile = Profile{
 // components in their order. The key is an Ed25519 or a P-256 key; the
 // signature is verified before it is returned.
 func Sign(m Message, p Profile, key crypto.Signer, keyID string, created time.Time) (Signed, error) {
+	if params := usualParams(p, keyID, created.Unix()); params != "" {
+		return signUsual(m, p, key, params)
+	}
+	return signAny(m, p, key, keyID, created)
+}
+
+// signAny is Sign for key ids that the usual form has no place for.
+func signAny(m Message, p Profile, key crypto.Signer, keyID string, created time.Time) (Signed, error) {
 	values, err := m.values()
 	if err != nil {
 		return Signed{}, err
@@ -142,6 +153,16 @@ func Sign(m Message, p Profile, key crypto.Signer, keyID string, created time.Ti
 // key that the signature names; its errors come back wrapped. Nothing is
 // believed before the signature has verified.
 func Verify(m Message, p Profile, input, signature string, now time.Time,
+	key func(keyID string) (crypto.PublicKey, error),
+) (Verified, error) {
+	if u, ok := p.usualOf(input, signature); ok {
+		return u.verify(m, p, now, key)
+	}
+	return verifyAny(m, p, input, signature, now, key)
+}
+
+// verifyAny is Verify for a signature of any form.
+func verifyAny(m Message, p Profile, input, signature string, now time.Time,
 	key func(keyID string) (crypto.PublicKey, error),
 ) (Verified, error) {
 	params, raw, err := decodeFields(input, signature)

@@ -26,19 +26,30 @@ func (m Message) values() (map[string]string, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	values := map[string]string{
-		componentMethod:      m.Method,
-		componentAuthority:   normalAuthority(m.Authority),
-		componentPath:        m.Path,
-		componentContentType: strings.Trim(m.ContentType, " \t"),
-		componentDigest:      ContentDigest(m.Body),
-	}
-	for name, value := range values {
-		if value == "" {
-			delete(values, name)
+	values := map[string]string{}
+	for _, name := range components {
+		if value := m.value(name); value != "" {
+			values[name] = value
 		}
 	}
 	return values, nil
+}
+
+// value returns the value of one component, "" if the message has none.
+func (m Message) value(name string) string {
+	switch name {
+	case componentMethod:
+		return m.Method
+	case componentAuthority:
+		return normalAuthority(m.Authority)
+	case componentPath:
+		return m.Path
+	case componentContentType:
+		return strings.Trim(m.ContentType, " \t")
+	case componentDigest:
+		return ContentDigest(m.Body)
+	}
+	return ""
 }
 
 func (m Message) check() error {

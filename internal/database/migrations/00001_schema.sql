@@ -2,16 +2,18 @@
 
 -- No foreign keys on the request's own tables: each would lock the request's
 -- row for every reply and task of it, and prove nothing to a reader who
--- believes no row. The CHECKs catch our own mistakes.
+-- believes no row. No CHECKs on the tables of which every request makes rows:
+-- PostgreSQL reads each again from its text whenever a statement runs, and a
+-- reader bounds sizes and lengths for himself.
 
 CREATE TABLE countersign.request (
     id           uuid        PRIMARY KEY,
-    body         bytea       NOT NULL CHECK (octet_length(body) BETWEEN 1 AND 1048576),
-    hash         bytea       NOT NULL CHECK (octet_length(hash) = 32),
-    fingerprint  bytea       NOT NULL CHECK (octet_length(fingerprint) = 32),
-    owner        text        NOT NULL CHECK (octet_length(owner) BETWEEN 1 AND 256),
-    kind         text        NOT NULL CHECK (octet_length(kind) BETWEEN 1 AND 64),
-    wallet       text        NOT NULL CHECK (octet_length(wallet) <= 128),
+    body         bytea       NOT NULL,
+    hash         bytea       NOT NULL,
+    fingerprint  bytea       NOT NULL,
+    owner        text        NOT NULL,
+    kind         text        NOT NULL,
+    wallet       text        NOT NULL,
     submitted_at timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL
 );
@@ -24,13 +26,13 @@ CREATE INDEX request_expires ON countersign.request (expires_at);
 -- begins with the request: an index on the consumer alone would be walked,
 -- finished tasks included, by statements that name their requests.
 CREATE TABLE countersign.task (
-    consumer     text        NOT NULL CHECK (octet_length(consumer) BETWEEN 1 AND 64),
+    consumer     text        NOT NULL,
     request_id   uuid        NOT NULL,
-    state        smallint    NOT NULL DEFAULT 0 CHECK (state IN (0, 1, 2)),
+    state        smallint    NOT NULL DEFAULT 0,
     available_at timestamptz NOT NULL DEFAULT now(),
-    attempts     integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    attempts     integer     NOT NULL DEFAULT 0,
     seen_reply   bigint      NOT NULL DEFAULT 0,
-    note         text        NOT NULL DEFAULT '' CHECK (octet_length(note) <= 4096),
+    note         text        NOT NULL DEFAULT '',
     PRIMARY KEY (request_id, consumer)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.2);
 CREATE INDEX task_open ON countersign.task (consumer, available_at, request_id) WHERE state < 2;
@@ -38,10 +40,10 @@ CREATE INDEX task_open ON countersign.task (consumer, available_at, request_id) 
 CREATE TABLE countersign.reply (
     id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     request_id uuid        NOT NULL,
-    sender     text        NOT NULL CHECK (octet_length(sender) BETWEEN 1 AND 64),
-    body       bytea       NOT NULL CHECK (octet_length(body) <= 1048576),
-    attachment bytea       NOT NULL CHECK (octet_length(attachment) <= 1048576),
-    epochs     bytea[]     NOT NULL CHECK (cardinality(epochs) <= 64),
+    sender     text        NOT NULL,
+    body       bytea       NOT NULL,
+    attachment bytea       NOT NULL,
+    epochs     bytea[]     NOT NULL,
     decisive   boolean     NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
@@ -50,16 +52,16 @@ CREATE INDEX reply_request ON countersign.reply (request_id, id);
 CREATE TABLE countersign.intent (
     id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     request_id uuid        NOT NULL,
-    instance   text        NOT NULL CHECK (octet_length(instance) BETWEEN 1 AND 128),
-    body       bytea       NOT NULL CHECK (octet_length(body) <= 1048576),
+    instance   text        NOT NULL,
+    body       bytea       NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX intent_request ON countersign.intent (request_id);
 
 CREATE TABLE countersign.result (
     request_id uuid        PRIMARY KEY,
-    status     text        NOT NULL CHECK (octet_length(status) BETWEEN 1 AND 32),
-    body       bytea       NOT NULL CHECK (octet_length(body) <= 1048576),
+    status     text        NOT NULL,
+    body       bytea       NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -95,22 +97,38 @@ CREATE TABLE countersign.account (
 CREATE INDEX account_wallet ON countersign.account (wallet_id, created_at, id);
 
 CREATE TABLE countersign.record (
-    role       text        NOT NULL CHECK (octet_length(role) BETWEEN 1 AND 64),
-    seq        bigint      NOT NULL CHECK (seq >= 0),
-    body       bytea       NOT NULL CHECK (octet_length(body) <= 1048576),
-    mac        bytea       NOT NULL CHECK (octet_length(mac) = 32),
+    role       text        NOT NULL,
+    seq        bigint      NOT NULL,
+    body       bytea       NOT NULL,
+    mac        bytea       NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (role, seq)
 );
 
 CREATE TABLE countersign.audit_entry (
     id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind       text        NOT NULL CHECK (octet_length(kind) BETWEEN 1 AND 64),
+    kind       text        NOT NULL,
     request_id uuid,
-    body       bytea       NOT NULL CHECK (octet_length(body) <= 1048576),
+    body       bytea       NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX audit_entry_request ON countersign.audit_entry (request_id);
+
+-- What a role reads of its records once it alone may append to them. Each
+-- statement of a VOLATILE function has its own snapshot, so that the second one
+-- sees all that the lock's last holder has committed. It runs with its caller's
+-- rights.
+-- +goose StatementBegin
+CREATE FUNCTION countersign.locked_record(of_role text, from_seq bigint, most bigint, longest integer, lock bigint)
+RETURNS TABLE (seq bigint, body bytea, mac bytea)
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(lock);
+    RETURN QUERY
+        SELECT r.seq, substr(r.body, 1, longest), r.mac FROM countersign.record r
+        WHERE r.role = of_role AND r.seq >= from_seq ORDER BY r.seq LIMIT most;
+END $$;
+-- +goose StatementEnd
 
 -- Whoever has no policy of his own sees and changes no row.
 ALTER TABLE countersign.request     ENABLE ROW LEVEL SECURITY;

@@ -1,0 +1,4 @@
+package dev
+
+// Environment is what a service is started with.
+var Environment = environment

@@ -1,0 +1,169 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/countersign/countersign/internal/database"
+	"github.com/countersign/countersign/internal/message"
+)
+
+// settle writes verdicts and replies, and acknowledges tasks of requests that
+// have ended. Its statements are deferred: they travel with the commit, and
+// fail it where a task is not there any more.
+func (q *Queue) settle(ctx context.Context, tx *sql.Tx, consumer string, b *batch, verdicts []Verdict) error {
+	p := newSettlement(b, verdicts)
+	if err := p.addReplies(consumer, b, verdicts); err != nil {
+		return err
+	}
+	run := func(s *database.Statement, args ...any) error {
+		stmt, err := s.On(ctx, q.db, tx)
+		if err == nil {
+			_, err = stmt.ExecContext(ctx, args...)
+		}
+		if err != nil {
+			return fmt.Errorf("settling tasks: %w", err)
+		}
+		return nil
+	}
+	var err error
+	switch {
+	case len(p.kept) == 0:
+	case p.leases():
+		err = run(q.sql.lease, consumer, p.kept, p.delays[0])
+	default:
+		err = run(q.sql.keep, consumer, p.kept, p.states, p.delays, p.seen, p.notes)
+	}
+	switch {
+	case err != nil:
+	case len(p.replies) > 0:
+		err = run(q.sql.settle, consumer, p.done, p.replies, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload())
+	case len(p.done) > 0:
+		err = run(q.sql.settleSilently, consumer, p.done)
+	}
+	return err
+}
+
+// settlement holds the parameters of the settling statements.
+type settlement struct {
+	done, kept          uuidArray
+	notes               textArray
+	states, seen        pq.Int64Array
+	delays              pq.Float64Array
+	replies             uuidArray // their requests
+	bodies, attachments byteaArray
+	epochs              textArray // each the text of a bytea[]
+	decisive            pq.BoolArray
+	hint                replyHint
+}
+
+// Task states as they are stored.
+const (
+	stateReady  = 0
+	stateParked = 1
+	stateDead   = 2
+)
+
+// forever is the delay of a task that only Unpark, or nothing, brings back.
+const forever = -1
+
+func newSettlement(b *batch, verdicts []Verdict) *settlement {
+	p := &settlement{done: b.ended}
+	for i, v := range verdicts {
+		id, delay := b.tasks[i].Request, v.Delay.Seconds()
+		switch v.Disposition {
+		case Done:
+			p.done = append(p.done, id)
+		case Park:
+			if v.Delay == 0 {
+				delay = forever
+			}
+			p.keep(id, stateParked, delay, 0, v.Note)
+		case Retry:
+			p.keep(id, stateReady, delay, 0, v.Note)
+		case Dead:
+			p.keep(id, stateDead, forever, 0, v.Note)
+		case Await:
+			p.keep(id, stateReady, 0, b.seen[i], v.Note)
+		}
+	}
+	return p
+}
+
+func (p *settlement) keep(id uuid.UUID, state int64, delay float64, seen int64, text string) {
+	p.kept, p.states, p.delays = append(p.kept, id), append(p.states, state), append(p.delays, delay)
+	p.seen, p.notes = append(p.seen, seen), append(p.notes, note(text))
+}
+
+// leases reports whether all that is kept is ready again after one delay, with
+// nothing to remember.
+func (p *settlement) leases() bool {
+	for i := range p.kept {
+		if p.states[i] != stateReady || p.delays[i] != p.delays[0] || p.seen[i] != 0 || p.notes[i] != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *settlement) addReplies(consumer string, b *batch, verdicts []Verdict) error {
+	for i, v := range verdicts {
+		r := v.Reply
+		if r == nil {
+			continue
+		}
+		if r.Sender != "" && r.Sender != consumer {
+			return fmt.Errorf("%w: %s replies as %s", ErrInvalid, consumer, r.Sender)
+		}
+		epochs, err := epochText(r.Epochs)
+		if err != nil {
+			return err
+		}
+		id := b.tasks[i].Request
+		p.replies = append(p.replies, id)
+		p.bodies, p.attachments = append(p.bodies, r.Body), append(p.attachments, r.Attachment)
+		p.epochs = append(p.epochs, epochs)
+		p.decisive = append(p.decisive, r.Decisive)
+		if r.Decisive {
+			p.hint.decisive = append(p.hint.decisive, id)
+		} else {
+			p.hint.ids = append(p.hint.ids, id)
+		}
+	}
+	p.hint.sender = consumer
+	return nil
+}
+
+func epochArray(epochs []message.EpochID) byteaArray {
+	out := make(byteaArray, len(epochs))
+	for i := range epochs {
+		out[i] = epochs[i][:]
+	}
+	return out
+}
+
+// epochText is an array as text, for there are no arrays of arrays of several
+// lengths.
+func epochText(epochs []message.EpochID) (string, error) {
+	out, err := pq.ByteaArray(epochArray(epochs)).Value()
+	if err != nil {
+		return "", fmt.Errorf("encoding epochs: %w", err)
+	}
+	return out.(string), nil
+}
+
+// maxNote keeps notes short enough to be shown, in bytes.
+const maxNote = 1000
+
+// note makes a text that PostgreSQL stores: valid UTF-8, no NUL, not too long.
+func note(s string) string {
+	if len(s) > maxNote {
+		s = s[:maxNote]
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
+}

@@ -1,0 +1,4 @@
+package signing
+
+// OnAllCores is exported for tests.
+var OnAllCores = onAllCores
