@@ -30,10 +30,10 @@ func (p *pipeline) cost(b *testing.B) (c cost) {
 	if err := p.db.Owner.QueryRow(`SELECT pg_backend_pid()`).Scan(&backend); err != nil {
 		b.Fatal(err)
 	}
-	server := process(fmt.Sprintf("/proc/%d/stat", backend)).parent
-	files, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range files {
-		if one := process(file); one.parent == server {
+	server := process(fmt.Sprintf("/proc/%d", backend)).parent
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if one := process(dir); one.parent == server {
 			c.server += one.used
 		}
 	}
@@ -49,21 +49,22 @@ type usage struct {
 	used   time.Duration
 }
 
-// process reads parent and processor time from a stat file of /proc.
-func process(file string) (u usage) {
-	text, err := os.ReadFile(file)
+// process reads a process' parent, and its processor time from the scheduler,
+// which counts exactly where stat counts ticks.
+func process(dir string) (u usage) {
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return u // it has ended
 	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest) // from field 3, the state, on
-	if len(fields) < 13 {
-		return u
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	if fields := strings.Fields(rest); len(fields) > 1 {
+		u.parent, _ = strconv.Atoi(fields[1])
 	}
-	u.parent, _ = strconv.Atoi(fields[1])
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	u.used = time.Duration(user+system) * 10 * time.Millisecond
+	used, _ := os.ReadFile(filepath.Join(dir, "schedstat"))
+	if fields := strings.Fields(string(used)); len(fields) > 0 {
+		n, _ := strconv.ParseInt(fields[0], 10, 64)
+		u.used = time.Duration(n)
+	}
 	return u
 }
 
