@@ -16,11 +16,13 @@ import (
 
 // How requests are taken from the queue.
 const (
-	// batch is the most requests of one transaction: large enough that a
-	// commit's cost vanishes, small enough that the first need not wait long
-	// for the last.
-	batch = 64
-	// workers lets one batch be decided while another is being committed.
+	// batch is the most requests of one transaction. Nothing waits for a batch
+	// to fill; under load it bounds what has gathered meanwhile, and a larger
+	// one makes the following stages' batches larger too: with 256 the whole
+	// signs a third more per second than with 64.
+	batch = 256
+	// workers is 1 so that what arrives during a commit makes one batch and not
+	// several; a batch is decided on all cores.
 	workers = 1
 	// poll is how often to look without being woken.
 	poll = time.Second

@@ -29,7 +29,11 @@ type counter struct {
 func newCounter(limit int) *counter { return &counter{limit: limit, counted: map[message.Hash]bool{}} }
 
 func (c *counter) Decide(_ context.Context, r policy.Request) (policy.Decision, error) {
-	if !c.counted[r.EnvelopeHash] && len(c.counted) >= c.limit {
+	others := len(c.counted)
+	if c.counted[r.EnvelopeHash] {
+		others--
+	}
+	if others >= c.limit {
 		return policy.Decision{Verdict: policy.Reject, Reasons: []message.Reason{{Code: "over_limit"}}}, nil
 	}
 	body, err := json.Marshal(r.EnvelopeHash)
@@ -73,8 +77,9 @@ func TestAttackVelocityRacedInOneBatch(t *testing.T) {
 }
 
 // TestAttackVelocityRacedByReplicas: many batches at once on several replicas,
-// some of whose transactions fail: exactly as many approvals leave as the
-// limit allows.
+// some of whose transactions fail: no more approvals leave than the limit
+// allows. Fewer may: what a failed transaction had approved counts, since
+// whoever made it fail may hold those approvals.
 func TestAttackVelocityRacedByReplicas(t *testing.T) {
 	w := initialised(t)
 	const limit, replicas, batches, size = 20, 3, 6, 5
@@ -108,13 +113,13 @@ func TestAttackVelocityRacedByReplicas(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if len(approved) != limit {
-		t.Fatalf("%d approvals, want %d", len(approved), limit)
+	if len(approved) > limit || len(approved) == 0 {
+		t.Fatalf("%d approvals, want 1 to %d", len(approved), limit)
 	}
 	fresh := newCounter(limit)
 	w.start(fresh).ready()
-	if len(fresh.counted) != limit {
-		t.Fatalf("the chain counts %d, want %d", len(fresh.counted), limit)
+	if len(fresh.counted) < len(approved) {
+		t.Fatalf("the chain counts %d of %d approvals", len(fresh.counted), len(approved))
 	}
 }
 

@@ -14,8 +14,7 @@ import (
 )
 
 // settle writes verdicts and replies, and acknowledges tasks of requests that
-// have ended. Its statements are deferred: they travel with the commit, and
-// fail it where a task is not there any more.
+// have ended. Its statements fail where a task is not there any more.
 func (q *Queue) settle(ctx context.Context, tx *sql.Tx, consumer string, b *batch, verdicts []Verdict) error {
 	p := newSettlement(b, verdicts)
 	if err := p.addReplies(consumer, b, verdicts); err != nil {

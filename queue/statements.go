@@ -27,13 +27,13 @@ func newStatements() *statements {
 	return &statements{
 		submit: statement("submit"), submitted: statement("submitted"),
 		claim: statement("claim"), claimFailed: statement("claim_failed"), claimOne: statement("claim_one"),
-		settle: deferred("settle"), settleSilently: deferred("settle_silently"),
-		keep: deferred("keep"), lease: deferred("lease"),
+		settle: statement("settle"), settleSilently: statement("settle_silently"),
+		keep: statement("keep"), lease: statement("lease"),
 		fail: statement("fail"), sweep: statement("sweep"),
 		gather: statement("gather"), look: statement("look"), lookRecent: statement("look_recent"),
 		newestReply: statement("newest_reply"),
 		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"), reclaim: statement("reclaim"),
-		intents: deferred("intents"), finish: statement("finish"), results: statement("results"),
+		intents: statement("intents"), finish: statement("finish"), results: statement("results"),
 		publish: statement("publish"), published: statement("published"), notices: statement("notices"),
 		expired:      statement("delete_expired"),
 		viewRequests: statement("view_requests"), viewReplies: statement("view_replies"),
@@ -42,10 +42,6 @@ func newStatements() *statements {
 }
 
 func statement(name string) *database.Statement { return database.NewStatement(query(name)) }
-
-// deferred is a statement that fails by itself where it does not do all that
-// it should.
-func deferred(name string) *database.Statement { return database.NewDeferred(query(name)) }
 
 func query(name string) string {
 	text, err := queries.ReadFile("queries/" + name + ".sql")

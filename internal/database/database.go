@@ -128,9 +128,7 @@ func Open(c Config) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
-	dialer := newDialer(c)
-	dialer.pipelined = true
-	connector.Dialer(dialer)
+	connector.Dialer(newDialer(c))
 	db := sql.OpenDB(connector)
 	conns := c.MaxConns
 	if conns == 0 {

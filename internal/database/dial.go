@@ -25,8 +25,6 @@ type dialer struct {
 	addrs []string
 	tls   *tls.Config
 	net   net.Dialer
-	// pipelined connections answer for the server where they can.
-	pipelined bool
 }
 
 func newDialer(c Config) *dialer {
@@ -68,11 +66,7 @@ func (d *dialer) DialContext(ctx context.Context, _, address string) (net.Conn, 
 	if err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
-	checked := &handshake{Conn: conn}
-	if d.pipelined {
-		return newPipelined(checked), nil
-	}
-	return checked, nil
+	return &handshake{Conn: conn}, nil
 }
 
 func (d *dialer) secure(ctx context.Context, raw net.Conn, address string) (*tls.Conn, error) {

@@ -23,13 +23,6 @@ func NewStatement(text string) *Statement { return &Statement{text: text} }
 // Text returns the statement's text, for connections of another pool.
 func (s *Statement) Text() string { return s.text }
 
-// NewDeferred returns a statement whose answer is not awaited inside a
-// transaction: it is sent together with what comes next, and an error appears
-// there, at the latest as that of the commit. The driver is told that no row
-// was affected. A statement that must change something has to fail by itself
-// where it does not. Outside of a transaction it is like any other.
-func NewDeferred(text string) *Statement { return NewStatement(deferredMark + text) }
-
 // On returns the statement for use outside of a transaction, or inside tx
 // where tx is not nil; tx must come from db.
 func (s *Statement) On(ctx context.Context, db *sql.DB, tx *sql.Tx) (*sql.Stmt, error) {

@@ -10,9 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -80,23 +78,6 @@ func (r runner) supervise(ctx context.Context, service string) error {
 	}
 }
 
-// processors is the variable by which Go programs are told how many threads may
-// work at once.
-const processors = "GOMAXPROCS"
-
-// environment is the launcher's own, with half of the processors for each
-// service unless it says otherwise. Five services and PostgreSQL share the
-// machine here: with all of them each, their idle threads look for work in one
-// another's time, which cost a quarter of the latency on two processors.
-func environment(own []string, cpus int) []string {
-	for _, v := range own {
-		if strings.HasPrefix(v, processors+"=") {
-			return own
-		}
-	}
-	return append(slices.Clip(own), processors+"="+strconv.Itoa(max(1, cpus/2)))
-}
-
 // once runs a service until it ends. When the launcher itself dies, the kernel
 // ends the service (Pdeathsig); that signal comes when the starting thread
 // ends, so the thread is kept for as long.
@@ -110,7 +91,6 @@ func (r runner) once(ctx context.Context, service string) error {
 	defer output.Close()
 	cmd := exec.CommandContext(ctx, r.binary(service), "run", "--config", r.layout.config(service))
 	cmd.Stdout, cmd.Stderr = output, output
-	cmd.Env = environment(os.Environ(), runtime.NumCPU())
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopTimeout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

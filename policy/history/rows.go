@@ -27,7 +27,7 @@ func newStatements() *statements {
 		read: database.NewStatement("SELECT seq, substr(body, 1, $4), mac FROM countersign.record" +
 			" WHERE role = $1 AND seq >= $2 ORDER BY seq LIMIT $3"),
 		lockedRead: database.NewStatement("SELECT seq, body, mac FROM countersign.locked_record($1, $2, $3, $4, $5)"),
-		append: database.NewDeferred("INSERT INTO countersign.record (role, seq, body, mac)" +
+		append: database.NewStatement("INSERT INTO countersign.record (role, seq, body, mac)" +
 			" VALUES ($1, $2, $3, $4)"),
 	}
 }

@@ -47,9 +47,9 @@ func identify(account message.AccountDescriptor) (sender, error) {
 }
 
 // is reports whether the sender was read from what this descriptor says.
-func (who sender) is(account message.AccountDescriptor) bool {
-	return account.Curve == transaction.CurveSecp256k1 && account.Chain == who.chain &&
-		account.Address == who.text && bytes.Equal(account.PublicKey, who.compressed)
+func (s sender) is(account message.AccountDescriptor) bool {
+	return account.Curve == transaction.CurveSecp256k1 && account.Chain == s.chain &&
+		account.Address == s.text && bytes.Equal(account.PublicKey, s.compressed)
 }
 
 // maxSenders bounds what is remembered, about 400 bytes for each.
