@@ -105,8 +105,8 @@ func (m *PersonalMessage) assemble(signature []byte) (jsontext.Value, error) {
 // for. One recovery that gives the account's own public key proves the
 // signature, the key and the recovery id together; high S is refused (EIP-2),
 // and recovery ids above 1 belong to values of r that nodes refuse.
-func (who sender) verify(account message.AccountDescriptor, digest message.Digest, signature []byte) error {
-	if !who.is(account) {
+func (s sender) verify(account message.AccountDescriptor, digest message.Digest, signature []byte) error {
+	if !s.is(account) {
 		return fmt.Errorf("%w: it was decoded for another account", ErrAccount)
 	}
 	if len(signature) != crypto.SignatureLength || signature[crypto.RecoveryIDOffset] > 1 {
@@ -116,7 +116,7 @@ func (who sender) verify(account message.AccountDescriptor, digest message.Diges
 		return fmt.Errorf("%w: high S", ErrSignature)
 	}
 	recovered, err := crypto.Ecrecover(digest.Value, signature)
-	if err != nil || !bytes.Equal(recovered, who.publicKey) {
+	if err != nil || !bytes.Equal(recovered, s.publicKey) {
 		return ErrSignature
 	}
 	return nil
