@@ -1,4 +1,4 @@
--- Intents, each with its audit entry. Deferred: it fails by itself or does all.
+-- Intents, each with its audit entry. It fails by itself or does all.
 WITH written AS (
     INSERT INTO countersign.intent (request_id, instance, body)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])

@@ -1,6 +1,6 @@
 -- Tasks that are kept ($2), with a state ($3), a delay in seconds ($4; negative:
 -- for ever), the number of replies seen ($5; 0: as before) and a note ($6);
--- deferred like settle.sql.
+-- it fails like settle.sql.
 WITH kept AS (
     UPDATE countersign.task t
     SET state = ($3::smallint[])[array_position($2::uuid[], t.request_id)],

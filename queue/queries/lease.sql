@@ -1,5 +1,5 @@
 -- Tasks that are kept ready with one delay in seconds ($3) and no note: what a
--- gatherer does with nearly all of its tasks; deferred like settle.sql.
+-- gatherer does with nearly all of its tasks; it fails like settle.sql.
 WITH kept AS (
     UPDATE countersign.task t
     SET state = 0, available_at = clock_timestamp() + $3 * interval '1 second', note = ''

@@ -1,5 +1,5 @@
 -- The end of a batch all of whose tasks are done ($2), with replies ($3 to $7)
--- and one notification ($8) that tells of them. It is deferred, and so fails by
+-- and one notification ($8) that tells of them. It fails by
 -- itself where a task is not there: nobody reads what it returns.
 WITH done AS (
     DELETE FROM countersign.task t

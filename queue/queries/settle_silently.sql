@@ -1,4 +1,4 @@
--- Tasks that are done go; deferred like settle.sql.
+-- Tasks that are done go; it fails like settle.sql.
 WITH done AS (
     DELETE FROM countersign.task t
     WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[])
