@@ -149,7 +149,7 @@ func (k *Key) signSecp256k1(digest []byte) ([]byte, error) {
 		return nil, fmt.Errorf("signing: digest has %d bytes, want %d", len(digest), crypto.DigestLength)
 	}
 	// The form that go-ethereum takes. crypto.ToECDSA would compute the public
-	// key once more; newKey has checked the range.
+	// key once more; openKey and newKey have checked the range.
 	d := new(big.Int).SetBytes(k.secret.Bytes())
 	defer wipeInt(d)
 	priv := &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: crypto.S256()}, D: d} //nolint:staticcheck // go-ethereum reads the deprecated field

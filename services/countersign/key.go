@@ -43,20 +43,43 @@ func (a *app) keyNew() *cobra.Command {
 }
 
 func (a *app) keyShow() *cobra.Command {
-	return &cobra.Command{
+	var bare bool
+	c := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Show the public half of a key file, for a genesis or policy document",
 		Args:  exactly(1),
-		RunE:  func(_ *cobra.Command, args []string) error { return a.showKey(args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if bare {
+				return a.showJWK(args[0])
+			}
+			return a.showKey(args[0])
+		},
 	}
+	c.Flags().BoolVar(&bare, "jwk", false, "write the JWK alone, for countersign genesis new --admin NAME=FILE")
+	return c
+}
+
+// showJWK writes the public key's JWK and nothing else.
+func (a *app) showJWK(path string) error {
+	_, text, err := publicText(path)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.out, "%s\n", text)
+	return err
+}
+
+func publicText(path string) (message.JWK, []byte, error) {
+	jwk, err := readPublic(path)
+	if err != nil {
+		return jwk, nil, fmt.Errorf("reading key: %w", err)
+	}
+	text, err := message.Encode(jwk)
+	return jwk, text, err
 }
 
 func (a *app) showKey(path string) error {
-	jwk, err := readPublic(path)
-	if err != nil {
-		return fmt.Errorf("reading key: %w", err)
-	}
-	text, err := message.Encode(jwk)
+	jwk, text, err := publicText(path)
 	if err != nil {
 		return err
 	}
