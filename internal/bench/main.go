@@ -79,8 +79,8 @@ func run(ctx context.Context, p plan, bin, out string) error {
 	if err != nil {
 		return err
 	}
-	defer d.stop()
 	f, err := measure(ctx, p, d)
+	d.stop() // before anything is printed: whoever reads may have gone
 	if err != nil {
 		return err
 	}
