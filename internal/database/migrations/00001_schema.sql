@@ -2,13 +2,13 @@
 
 -- No foreign keys on the request's own tables: each would lock the request's
 -- row for every reply and task of it, and prove nothing to a reader who
--- believes no row. No CHECKs on the tables of which every request makes rows:
--- PostgreSQL reads each again from its text whenever a statement runs, and a
--- reader bounds sizes and lengths for himself.
+-- believes no row. Few CHECKs on the tables of which every request makes rows,
+-- because PostgreSQL reads each again from its text whenever a statement runs:
+-- the size of a request, which every consumer reads, and a task's states.
 
 CREATE TABLE countersign.request (
     id           uuid        PRIMARY KEY,
-    body         bytea       NOT NULL,
+    body         bytea       NOT NULL CHECK (octet_length(body) BETWEEN 1 AND 1048576),
     hash         bytea       NOT NULL,
     fingerprint  bytea       NOT NULL,
     owner        text        NOT NULL,
@@ -28,7 +28,7 @@ CREATE INDEX request_expires ON countersign.request (expires_at);
 CREATE TABLE countersign.task (
     consumer     text        NOT NULL,
     request_id   uuid        NOT NULL,
-    state        smallint    NOT NULL DEFAULT 0,
+    state        smallint    NOT NULL DEFAULT 0 CHECK (state IN (0, 1, 2)),
     available_at timestamptz NOT NULL DEFAULT now(),
     attempts     integer     NOT NULL DEFAULT 0,
     seen_reply   bigint      NOT NULL DEFAULT 0,
