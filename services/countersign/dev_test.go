@@ -17,8 +17,8 @@ import (
 const startWithin = 2 * time.Minute
 
 // TestDevelopmentDeployment builds the binaries, runs `countersign dev` as
-// people do, and runs the scripts of testdata/dev against it. At the end
-// nothing of it may be left running.
+// people do, and runs the scripts of testdata/dev against it. After them no
+// secret may stand where others can read, and nothing may be left running.
 func TestDevelopmentDeployment(t *testing.T) {
 	bin := build(t)
 	dir := filepath.Join(deploymentDir(t), "deployment")
@@ -34,6 +34,7 @@ func TestDevelopmentDeployment(t *testing.T) {
 			},
 		})
 	})
+	t.Run("AttackSecretLeftInResponses", func(t *testing.T) { attackSecretLeftInResponses(t, dir) })
 	pids, err := filepath.Glob(filepath.Join(dir, "run", "*.pid"))
 	if err != nil || len(pids) != 5 {
 		t.Errorf("%d services are running, want 5: %v", len(pids), err)
