@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/countersign/countersign/internal/deployment"
 )
 
 // demoTimeout is far more than the demo needs: what hangs is ended and shown
@@ -45,12 +47,8 @@ func run(ctx context.Context, bin string, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "countersign-demo-")
+	dir, err := deployment.TempDir("countersign-demo-")
 	if err != nil {
-		return err
-	}
-	// PostgreSQL runs as another user when this is root, and must get in.
-	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
 	}
 	defer func() {
@@ -61,7 +59,7 @@ func run(ctx context.Context, bin string, keep bool) (err error) {
 		}
 		err = os.RemoveAll(dir)
 	}()
-	d, err := start(ctx, bin, filepath.Join(dir, "deployment"))
+	d, err := deployment.Start(ctx, bin, filepath.Join(dir, "deployment"))
 	if err != nil {
 		return err
 	}
@@ -70,7 +68,7 @@ func run(ctx context.Context, bin string, keep bool) (err error) {
 		err = s.play(ctx)
 	}
 	s.close()
-	if err := errors.Join(err, d.stop()); err != nil {
+	if err := errors.Join(err, d.Stop()); err != nil {
 		return err
 	}
 	s.rows.add("everything stopped", "nothing is left running", 0)

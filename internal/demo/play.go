@@ -105,7 +105,7 @@ func (s *stage) refusedTransfer(ctx context.Context) (string, time.Duration, err
 
 // decide has the approver vote with the command line and waits for the end.
 func (s *stage) decide(ctx context.Context, verb, id string) (api.Request, error) {
-	if _, err := s.countersign(ctx, verb, id, "--key", s.ApproverKey); err != nil {
+	if _, err := s.Countersign(ctx, verb, id, "--key", s.ApproverKey); err != nil {
 		return api.Request{}, err
 	}
 	return s.finish(ctx, id)

@@ -2,25 +2,21 @@ package main
 
 import (
 	"context"
-	"crypto"
-	"crypto/x509"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/google/uuid"
-	_ "github.com/lib/pq" // the superuser's driver
 
 	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/internal/deployment"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
 	"github.com/countersign/countersign/transaction"
@@ -44,7 +40,7 @@ const (
 
 // stage is a deployment with the people who use and attack it.
 type stage struct {
-	*deployment
+	*deployment.Running
 	rows      *table
 	user      *client.Client
 	superuser *sql.DB
@@ -55,29 +51,13 @@ type stage struct {
 	nonce   int
 }
 
-func newStage(_ context.Context, d *deployment) (*stage, error) {
-	s := &stage{deployment: d, rows: &table{began: time.Now()}}
-	id, err := message.ParseHash(d.Deployment)
-	if err != nil {
+func newStage(ctx context.Context, d *deployment.Running) (*stage, error) {
+	s := &stage{Running: d, rows: &table{began: time.Now()}}
+	var err error
+	if s.user, err = d.Client(); err != nil {
 		return s, err
 	}
-	key, err := readKey(d.UserKey)
-	if err != nil {
-		return s, err
-	}
-	pemCA, err := os.ReadFile(d.CA)
-	if err != nil {
-		return s, err
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pemCA)
-	s.user, err = client.New(client.Config{
-		BaseURL: d.Proposer, Roots: pool, Token: d.Token, Key: key, Deployment: id,
-	})
-	if err != nil {
-		return s, err
-	}
-	s.superuser, err = sql.Open("postgres", d.Database)
+	s.superuser, err = d.Superuser(ctx)
 	return s, err
 }
 
@@ -85,26 +65,6 @@ func (s *stage) close() {
 	if s.superuser != nil {
 		_ = s.superuser.Close()
 	}
-}
-
-func readKey(path string) (crypto.Signer, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(b)
-	if block == nil {
-		return nil, fmt.Errorf("%s is not a PEM file", path)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s holds no signing key", path)
-	}
-	return signer, nil
 }
 
 // transfer is the payload of a plain transfer.
