@@ -34,7 +34,7 @@ var services = []string{
 const endWithin = 60 * time.Second
 
 // world is a running deployment with a proxy in front of the database for one
-// service.
+// service; without one where service is empty.
 type world struct {
 	*testing.T
 	*deployment.Running
@@ -44,7 +44,10 @@ type world struct {
 	db      *sql.DB
 	wallet  string
 	account string
+	address string
 	nonce   atomic.Int64
+	// lifetime is how long a request may take to be signed.
+	lifetime time.Duration
 }
 
 // binaries builds the services once for all tests.
@@ -87,7 +90,7 @@ func newWorld(t *testing.T, service string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, Running: r, service: service}
+	w := &world{T: t, Running: r, service: service, lifetime: 10 * time.Minute}
 	t.Cleanup(func() {
 		if err := r.Stop(); err != nil {
 			t.Error(err)
@@ -100,9 +103,12 @@ func newWorld(t *testing.T, service string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.db.Close() })
-	w.interpose()
-	w.wallet = w.create(message.KindWalletCreate, "", walletPayload(r.User), "wallet")
-	w.account = w.create(message.KindAccountCreate, w.wallet, accountPayload("m/44'/60'/0'/0/0"), "account")
+	if service != "" {
+		w.interpose()
+	}
+	w.wallet = w.create(message.KindWalletCreate, "", walletPayload(r.User))["wallet"]
+	account := w.create(message.KindAccountCreate, w.wallet, accountPayload("m/44'/60'/0'/0/0"))
+	w.account, w.address = account["account"], account["address"]
 	return w
 }
 
@@ -149,7 +155,7 @@ func (w *world) kill() {
 // submit sends one statement until it is taken, and waits until its request has
 // ended. Errors on the way are what this is about: only time ends it.
 func (w *world) submit(ctx context.Context, kind message.Kind, wallet, account string, payload any) (api.Request, error) {
-	s, err := w.client.NewStatement(kind, wallet, account, payload, 10*time.Minute)
+	s, err := w.client.NewStatement(kind, wallet, account, payload, w.lifetime)
 	if err != nil {
 		return api.Request{}, err
 	}
@@ -175,8 +181,8 @@ func (w *world) approve(ctx context.Context, id string) error {
 	return err
 }
 
-// create makes a wallet or an account and returns its id.
-func (w *world) create(kind message.Kind, wallet string, payload any, output string) string {
+// create makes a wallet or an account and returns what came out.
+func (w *world) create(kind message.Kind, wallet string, payload any) map[string]string {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), endWithin)
 	defer cancel()
@@ -185,10 +191,10 @@ func (w *world) create(kind message.Kind, wallet string, payload any, output str
 		w.Fatal(err)
 	}
 	var out map[string]string
-	if r.Result == nil || json.Unmarshal(r.Result.Output, &out) != nil || out[output] == "" {
+	if r.Status != message.StatusDone || json.Unmarshal(r.Result.Output, &out) != nil {
 		w.Fatalf("%s ended as %s: %+v", kind, r.Status, r.Result)
 	}
-	return out[output]
+	return out
 }
 
 // outcome is a kind of request with the end that it is to have.
@@ -221,10 +227,14 @@ func accountPayload(path string) any {
 
 func transfer(to, value string) func(context.Context, *world) (api.Request, error) {
 	return func(ctx context.Context, w *world) (api.Request, error) {
-		return w.submit(ctx, message.KindEthereumTransaction, w.wallet, w.account, map[string]string{
-			"type": "eip1559", "chain_id": "1", "nonce": fmt.Sprint(w.nonce.Add(1)), "to": to, "value": value,
-			"gas_limit": "21000", "max_priority_fee_per_gas": "1000000", "max_fee_per_gas": "1000000000",
-		})
+		return w.submit(ctx, message.KindEthereumTransaction, w.wallet, w.account, transferPayload(w.nonce.Add(1), to, value))
+	}
+}
+
+func transferPayload(nonce int64, to, value string) any {
+	return map[string]string{
+		"type": "eip1559", "chain_id": "1", "nonce": fmt.Sprint(nonce), "to": to, "value": value,
+		"gas_limit": "21000", "max_priority_fee_per_gas": "1000000", "max_fee_per_gas": "1000000000",
 	}
 }
 
