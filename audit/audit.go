@@ -1,6 +1,6 @@
 // Package audit says what is written down of every decisive step of the
 // signing service, for those who check later. An entry is appended by the very
-// statement that writes the step (package queue: RecordIntents and Finish):
+// statement that writes the step (package queue: Gather and Finish):
 // neither stands without the other, and what cannot be logged does not happen.
 //
 // The package trusts nobody who reads or stores entries: an entry's body is

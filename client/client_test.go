@@ -244,6 +244,34 @@ func TestSubmitChecksStatement(t *testing.T) {
 	}
 }
 
+// TestSendSendsWhatWasSigned checks that Sign sends nothing, and that Send can
+// be called again with the very same bytes and signature.
+func TestSendSendsWhatWasSigned(t *testing.T) {
+	var calls []string
+	var id string
+	s := server(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		calls = append(calls, string(body)+r.Header.Get("Signature-Input")+r.Header.Get("Signature"))
+		_, _ = fmt.Fprintf(w, `{"id":"%s","status":"pending"}`, id)
+	})
+	c := connect(t, s)
+	statement, err := c.NewStatement(message.KindWalletCreate, "", "", struct{}{}, time.Hour)
+	must(t, err)
+	signed, err := c.Sign(statement)
+	must(t, err)
+	if id = statement.ID; len(calls) != 0 {
+		t.Fatal("something was sent")
+	}
+	for range 2 {
+		if _, err := c.Send(context.Background(), signed, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(calls) != 2 || calls[0] != calls[1] || !strings.Contains(calls[0], id) {
+		t.Fatalf("sent %q", calls)
+	}
+}
+
 // TestApproverSignsReads checks that an approver's reading calls verify under
 // ReadProfile, and that a vote goes out as it is.
 func TestApproverSignsReads(t *testing.T) {

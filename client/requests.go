@@ -48,40 +48,43 @@ func (c *Client) NewStatement(kind message.Kind, wallet, account string, payload
 	}, nil
 }
 
-// Submit signs and sends a statement, and waits up to wait (at most 60 s) for
-// its end. The statement's id makes it safe to call again with the same
-// statement: it is one request. While the service is out of reach the same
-// bytes are sent again.
-func (c *Client) Submit(ctx context.Context, s message.Statement, wait time.Duration) (api.Request, error) {
-	body, err := message.Encode(s)
-	if err != nil {
-		return api.Request{}, err
-	}
-	if _, err := message.ParseStatement(body, c.deployment); err != nil {
-		return api.Request{}, fmt.Errorf("statement: %w", err)
-	}
-	r, err := c.SubmitBytes(ctx, body, wait)
-	if err != nil {
-		return r, fmt.Errorf("submitting request %s: %w", s.ID, err)
-	}
-	return r, nil
+// Signed is a statement that Sign has signed: all that Send needs.
+type Signed struct {
+	id     string
+	body   []byte
+	header map[string]string
 }
 
-// SubmitBytes is Submit for the exact bytes of a statement.
-func (c *Client) SubmitBytes(ctx context.Context, body []byte, wait time.Duration) (api.Request, error) {
+// Sign checks and signs a statement, and sends nothing.
+func (c *Client) Sign(s message.Statement) (Signed, error) {
+	body, err := message.Encode(s)
+	if err != nil {
+		return Signed{}, err
+	}
+	if _, err := message.ParseStatement(body, c.deployment); err != nil {
+		return Signed{}, fmt.Errorf("statement: %w", err)
+	}
 	header, err := c.sign(body)
 	if err != nil {
-		return api.Request{}, err
+		return Signed{}, fmt.Errorf("signing request %s: %w", s.ID, err)
 	}
-	what := call{method: http.MethodPost, path: requestsPath, body: body, header: header, wait: wait}
+	return Signed{id: s.ID, body: body, header: header}, nil
+}
+
+// Send sends a signed statement, and waits up to wait (at most 60 s) for its
+// end. The statement's id makes it safe to call again with the same statement:
+// it is one request. While the service is out of reach the same bytes are sent
+// again.
+func (c *Client) Send(ctx context.Context, s Signed, wait time.Duration) (api.Request, error) {
+	what := call{method: http.MethodPost, path: requestsPath, body: s.body, header: s.header, wait: wait}
 	for attempt := 1; ; attempt++ {
 		var r api.Request
 		err := c.do(ctx, what, &r)
 		if err == nil {
-			return r, c.checkSubmitted(r, body)
+			return r, c.checkSubmitted(r, s)
 		}
 		if attempt == attempts || !passing(err) {
-			return api.Request{}, err
+			return api.Request{}, fmt.Errorf("submitting request %s: %w", s.id, err)
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return api.Request{}, err
@@ -89,15 +92,24 @@ func (c *Client) SubmitBytes(ctx context.Context, body []byte, wait time.Duratio
 	}
 }
 
+// Submit is Sign and Send.
+func (c *Client) Submit(ctx context.Context, s message.Statement, wait time.Duration) (api.Request, error) {
+	signed, err := c.Sign(s)
+	if err != nil {
+		return api.Request{}, err
+	}
+	return c.Send(ctx, signed, wait)
+}
+
 func (c *Client) sign(body []byte) (map[string]string, error) {
 	if c.key == nil {
-		return nil, errors.New("this client has no key to sign statements with")
+		return nil, errors.New("this client has no key")
 	}
 	signed, err := httpsig.Sign(httpsig.Message{
 		Method: http.MethodPost, Authority: c.base.Host, Path: requestsPath, ContentType: jsonType, Body: body,
 	}, httpsig.StatementProfile, c.key, c.keyID, c.now())
 	if err != nil {
-		return nil, fmt.Errorf("signing the statement: %w", err)
+		return nil, err
 	}
 	return map[string]string{
 		"Content-Type": jsonType, "Content-Digest": signed.ContentDigest,

@@ -18,15 +18,11 @@ var ErrResult = errors.New("result is not signed by the signing service")
 var ErrOther = errors.New("the answer is about another request")
 
 // checkSubmitted holds the answer to a statement against its bytes.
-func (c *Client) checkSubmitted(r api.Request, body []byte) error {
-	s, err := message.ParseStatement(body, c.deployment)
-	if err != nil {
-		return fmt.Errorf("statement: %w", err)
-	}
-	if err := c.check(r, s.ID); err != nil {
+func (c *Client) checkSubmitted(r api.Request, s Signed) error {
+	if err := c.check(r, s.id); err != nil {
 		return err
 	}
-	return checkCreated(r, body)
+	return checkCreated(r, s.body)
 }
 
 // checkCreated holds what a statement made, if it has, against the statement:

@@ -341,7 +341,8 @@ func TestAttackEnvelopeChangedAfterItWasWritten(t *testing.T) {
 }
 
 // TestAttackRecordChainBroken: each way of breaking the chain denies
-// everything and makes the service not ready.
+// everything and makes the service not ready, whether the next decision has
+// something to record or only looks.
 func TestAttackRecordChainBroken(t *testing.T) {
 	cases := map[string]string{
 		"fail/deleted-all":   "DELETE FROM countersign.record",
@@ -352,23 +353,34 @@ func TestAttackRecordChainBroken(t *testing.T) {
 		"fail/forged-record": "INSERT INTO countersign.record (role, seq, body, mac) VALUES ('" + role + "', 4, 'x', decode(repeat('11', 32), 'hex'))",
 	}
 	for name, query := range cases {
-		t.Run(name, func(t *testing.T) {
-			w := initialised(t)
-			i := w.start(always(policy.Reject)).ready()
-			i.one(w.task())
-			i.one(w.task())
-			if n := w.rows(); n != 3 {
-				t.Fatalf("%d rows, want 3", n)
-			}
-			w.attack(query)
-			w.denied(i)
-			if i.Ready(t.Context()) == nil {
-				t.Fatal("ready")
-			}
-			if err := i.Append(t.Context(), []byte("vote")); err == nil {
-				t.Fatal("appended to a broken chain")
-			}
+		t.Run(name+"/records", func(t *testing.T) {
+			breakChain(t, query, policy.Reject)
 		})
+		t.Run(name+"/looks", func(t *testing.T) {
+			breakChain(t, query, policy.Approve)
+		})
+	}
+}
+
+// breakChain has two rejections recorded, breaks the chain, and decides what
+// the decider would now give the verdict on.
+func breakChain(t *testing.T, query string, next policy.Verdict) {
+	w := initialised(t)
+	verdict := policy.Reject
+	i := w.start(deciderFunc(func(r policy.Request) (policy.Decision, error) { return always(verdict)(r) })).ready()
+	i.one(w.task())
+	i.one(w.task())
+	if n := w.rows(); n != 3 {
+		t.Fatalf("%d rows, want 3", n)
+	}
+	verdict = next
+	w.attack(query)
+	w.denied(i)
+	if i.Ready(t.Context()) == nil {
+		t.Fatal("ready")
+	}
+	if err := i.Append(t.Context(), []byte("vote")); err == nil {
+		t.Fatal("appended to a broken chain")
 	}
 }
 

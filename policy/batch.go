@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"log/slog"
 	"runtime"
@@ -16,13 +15,13 @@ import (
 
 // How requests are taken from the queue.
 const (
-	// batch is the most requests of one transaction. Nothing waits for a batch
-	// to fill; under load it bounds what has gathered meanwhile, and a larger
+	// batch is the most requests that are taken at once. Nothing waits for a
+	// batch to fill; under load it bounds what has gathered meanwhile, and a larger
 	// one makes the following stages' batches larger too: with 256 the whole
 	// signs a third more per second than with 64.
 	batch = 256
 	// workers is 1 so that what arrives during a commit makes one batch and not
-	// several; a batch is decided on all cores.
+	// several; a batch is worked on by all cores.
 	workers = 1
 	// poll is how often to look without being woken.
 	poll = time.Second
@@ -41,19 +40,13 @@ const (
 func (s *Service) consume(ctx context.Context) error {
 	return s.cfg.Queue.Consume(ctx, queue.Consumer{
 		Name: s.cfg.Role, Batch: batch, Workers: workers, Poll: poll, MaxAttempts: maxAttempts,
-		AfterCommit: func(tasks []queue.Task, _ []queue.Verdict) {
-			if len(tasks) > 0 {
-				s.memory.committed(tasks[0].Request)
-			}
-		},
-		AfterRollback: func(err error) {
-			s.cfg.Log.Error("batch was rolled back", "role", s.cfg.Role, "error", err)
-		},
 	}, s.handle)
 }
 
-// handle decides one batch inside its transaction.
-func (s *Service) handle(ctx context.Context, tx *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+// handle decides one batch. Whatever it returns verdicts for is on record
+// already: should they not be delivered, the requests come again, and what
+// counts, counts once.
+func (s *Service) handle(ctx context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 	if len(tasks) == 0 {
 		return nil, nil
 	}
@@ -68,11 +61,14 @@ func (s *Service) handle(ctx context.Context, tx *sql.Tx, tasks []queue.Task) ([
 	}
 	items := make([]*item, len(tasks))
 	s.each(len(tasks), func(i int) { items[i] = s.prepare(ctx, tasks[i], base) })
-	switch err := s.memory.decide(ctx, tx, items); {
+	switch err := s.memory.decide(ctx, items); {
 	case errors.Is(err, errOldPolicy):
 		s.cfg.Log.Error("policy document is older than one decided under before", "role", s.cfg.Role)
 		s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy().Version)
 		return all(tasks, retry(retryLater, errOldPolicy.Error())), nil
+	case errors.Is(err, errContended), errors.Is(err, errRefused):
+		s.cfg.Log.Warn("batch was put off", "role", s.cfg.Role, "reason", err)
+		return all(tasks, retry(retryLater, err.Error())), nil
 	case err != nil:
 		return nil, err
 	}

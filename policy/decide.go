@@ -50,8 +50,8 @@ func (it *item) refuse(code, detail string) {
 	it.refused = Decision{Verdict: Reject, Reasons: tidy(because(code, detail), true)}
 }
 
-// prepare reads one task: everything about it that needs neither the decider
-// nor the role's records.
+// prepare reads one task: everything about it that does not need the role's
+// records.
 func (s *Service) prepare(ctx context.Context, task queue.Task, base Request) *item {
 	it := &item{task: task, request: base}
 	it.request.ID, it.request.Submitted = task.Request, task.Submitted
@@ -71,7 +71,20 @@ func (s *Service) prepare(ctx context.Context, task queue.Task, base Request) *i
 	}
 	it.statement = message.Sum(env.Statement)
 	s.interpret(ctx, it)
+	if it.refused.Verdict == 0 && it.retry == "" {
+		it.request = it.request.remembering()
+		prepareFor(s.cfg.Decider, it.request)
+	}
 	return it
+}
+
+// prepareFor does what a decider can do before the role's records are known. A
+// panic is left to Decide, which will meet with it again.
+func prepareFor(d Decider, r Request) {
+	if p, ok := d.(Preparer); ok {
+		defer func() { _ = recover() }()
+		p.Prepare(r)
+	}
 }
 
 // interpret computes the request's meaning and refuses what has none.

@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/approval"
+	"github.com/countersign/countersign/policy/authorization"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/fraud"
 	"github.com/countersign/countersign/queue"
@@ -166,4 +167,8 @@ func (w *world) vote(task queue.Task, i *instance, decision message.Decision) []
 	return body
 }
 
-var _ policy.Recorder = (*fraud.Decider)(nil)
+var (
+	_ policy.Recorder = (*fraud.Decider)(nil)
+	_ policy.Preparer = (*fraud.Decider)(nil)
+	_ policy.Preparer = authorization.Decider{}
+)

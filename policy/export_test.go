@@ -7,9 +7,12 @@ func DecodeEntry(body []byte) (again []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	chunks, err := encodeEntries(records)
+	bodies, err := encodeEntries(records)
 	if err != nil {
 		return nil, err
 	}
-	return chunks[0].body, nil
+	return bodies[0], nil
 }
+
+// Remembering is a request as the runtime gives it to deciders.
+func Remembering(r Request) Request { return r.remembering() }

@@ -2,7 +2,6 @@ package policy_test
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"sync"
 	"time"
@@ -64,8 +63,8 @@ func (p *policies) set(a *document.Active) {
 	p.active = a
 }
 
-// fakeQueue hands a test's tasks to the handler inside real transactions, and
-// keeps notices in memory. The real queue is played by TestOverTheRealQueue.
+// fakeQueue hands a test's tasks to the handler, and keeps notices in memory.
+// The real queue is played by TestOverTheRealQueue.
 type fakeQueue struct {
 	mu       sync.Mutex
 	notices  map[string][]queue.Notice
@@ -92,7 +91,7 @@ func (q *fakeQueue) Consume(ctx context.Context, c queue.Consumer, h queue.Handl
 	return ctx.Err()
 }
 
-func (q *fakeQueue) Unpark(_ context.Context, _ *sql.Tx, _ string, request uuid.UUID) error {
+func (q *fakeQueue) Unpark(_ context.Context, _ string, request uuid.UUID) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.unparked = append(q.unparked, request)

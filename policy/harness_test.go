@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/hpke"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"log/slog"
 	"sync"
@@ -258,9 +257,12 @@ func (w *world) tasks(n int) []queue.Task {
 	return out
 }
 
-var errCrash = errors.New("the commit failed")
+var errCrash = errors.New("the settling failed")
 
-// deliver hands tasks to the handler and commits, as the queue does.
+// crash is a fault that has the verdicts of a batch never arrive.
+func crash() error { return errCrash }
+
+// deliver hands tasks to the handler, as the queue does.
 func (i *instance) deliver(tasks ...queue.Task) []queue.Verdict {
 	i.w.t.Helper()
 	verdicts, err := i.attempt(nil, tasks...)
@@ -268,26 +270,15 @@ func (i *instance) deliver(tasks ...queue.Task) []queue.Verdict {
 	return verdicts
 }
 
-// attempt is deliver with a fault before or instead of the commit.
-func (i *instance) attempt(fault func(*sql.Tx) error, tasks ...queue.Task) ([]queue.Verdict, error) {
-	ctx := context.Background()
-	tx, err := i.w.As(role).BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tx.Rollback() }()
-	verdicts, err := i.handler(ctx, tx, tasks)
+// attempt is deliver with a fault where the queue would write the verdicts.
+func (i *instance) attempt(fault func() error, tasks ...queue.Task) ([]queue.Verdict, error) {
+	verdicts, err := i.handler(context.Background(), tasks)
 	if err == nil && fault != nil {
-		err = fault(tx)
-	}
-	if err == nil {
-		err = tx.Commit()
+		err = fault()
 	}
 	if err != nil {
-		i.AfterRollback(err)
 		return nil, err
 	}
-	i.AfterCommit(tasks, verdicts)
 	return verdicts, nil
 }
 
@@ -380,6 +371,16 @@ func (w *world) attack(query string, args ...any) {
 	if _, err := w.Owner.ExecContext(w.t.Context(), query, args...); err != nil {
 		w.t.Fatalf("the attack itself failed: %v", err)
 	}
+}
+
+// refusing has the database refuse every further record, as one with a full
+// disk does, until the returned function is called.
+func (w *world) refusing() (mend func()) {
+	w.t.Helper()
+	w.attack("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN" +
+		" RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$")
+	w.attack("CREATE TRIGGER refuse BEFORE INSERT ON countersign.record FOR EACH ROW EXECUTE FUNCTION refuse()")
+	return func() { w.attack("DROP TRIGGER refuse ON countersign.record") }
 }
 
 // rows returns how many entries the role's chain has.

@@ -3,27 +3,26 @@ package policy_test
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/queue"
 )
-
-// crash makes the transaction fail where the commit would be.
-func crash(*sql.Tx) error { return errCrash }
 
 // counter is a decider with state: it approves up to limit different
 // envelopes, each counted once.
 type counter struct {
 	limit   int
 	counted map[message.Hash]bool
-	resets  int
+	marked  []message.Hash // counted since Mark
+	undone  int
 }
 
 func newCounter(limit int) *counter { return &counter{limit: limit, counted: map[message.Hash]bool{}} }
@@ -45,13 +44,22 @@ func (c *counter) Replay(body []byte) error {
 	if err := json.Unmarshal(body, &h); err != nil {
 		return err
 	}
-	c.counted[h] = true
+	if !c.counted[h] {
+		c.counted[h] = true
+		c.marked = append(c.marked, h)
+	}
 	return nil
 }
 
-func (c *counter) Reset() {
-	c.resets++
-	clear(c.counted)
+func (c *counter) Mark() { c.marked = nil }
+
+func (c *counter) Keep() {}
+
+func (c *counter) Undo() {
+	c.undone += len(c.marked)
+	for _, h := range c.marked {
+		delete(c.counted, h)
+	}
 }
 
 func approvals(verdicts []queue.Verdict) (n int) {
@@ -76,60 +84,8 @@ func TestAttackVelocityRacedInOneBatch(t *testing.T) {
 	}
 }
 
-// TestAttackVelocityRacedByReplicas: many batches at once on several replicas,
-// exactly as many approvals leave as the limit allows. Where transactions fail
-// fewer may: what a failed one had approved counts, since whoever made it fail
-// may hold those approvals.
-func TestAttackVelocityRacedByReplicas(t *testing.T) {
-	t.Run("all-commit", func(t *testing.T) { raceReplicas(t, false) })
-	t.Run("some-fail", func(t *testing.T) { raceReplicas(t, true) })
-}
-
-func raceReplicas(t *testing.T, fails bool) {
-	w := initialised(t)
-	const limit, replicas, batches, size = 20, 3, 6, 5
-	var mu sync.Mutex
-	approved := map[string]bool{}
-	var wg sync.WaitGroup
-	for range replicas {
-		i := w.start(newCounter(limit)).ready()
-		tasks := w.tasks(batches * size)
-		wg.Go(func() {
-			for b := range batches {
-				part := tasks[b*size : (b+1)*size]
-				if fails && b == 2 { // fails once, and is delivered again
-					if _, err := i.attempt(crash, part...); !errors.Is(err, errCrash) {
-						t.Errorf("crash: %v", err)
-					}
-				}
-				verdicts, err := i.attempt(nil, part...)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				for k, v := range verdicts {
-					if !v.Reply.Decisive {
-						approved[part[k].Request.String()] = true
-					}
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	if len(approved) > limit || len(approved) == 0 || !fails && len(approved) != limit {
-		t.Fatalf("%d approvals, want %d, or fewer where commits failed", len(approved), limit)
-	}
-	fresh := newCounter(limit)
-	w.start(fresh).ready()
-	if len(fresh.counted) < len(approved) || !fails && len(fresh.counted) != limit {
-		t.Fatalf("the chain counts %d of %d approvals", len(fresh.counted), len(approved))
-	}
-}
-
 // TestAttackVelocityForgottenByRollback: an approval that was signed counts,
-// although its transaction failed and its record's row with it.
+// although nothing of it was ever settled.
 func TestAttackVelocityForgottenByRollback(t *testing.T) {
 	w := initialised(t)
 	c := newCounter(1)
@@ -138,77 +94,129 @@ func TestAttackVelocityForgottenByRollback(t *testing.T) {
 	if _, err := i.attempt(crash, first); !errors.Is(err, errCrash) {
 		t.Fatalf("crash: %v", err)
 	}
-	if a, _ := i.one(w.task()); a.Decision != message.Reject {
-		t.Fatal("the limit was forgotten")
-	}
-	if a, _ := i.one(first); a.Decision != message.Approve {
-		t.Fatalf("the counted request itself: %v", a.Reasons)
-	}
 	other := newCounter(1)
-	replica := w.start(other).ready()
-	if a, _ := replica.one(w.task()); a.Decision != message.Reject || !other.counted[first.Hash] {
-		t.Fatal("the record was not appended again")
+	for _, one := range []*instance{i, w.start(other).ready()} {
+		if a, _ := one.one(w.task()); a.Decision != message.Reject {
+			t.Fatal("the limit was forgotten")
+		}
+		if a, _ := one.one(first); a.Decision != message.Approve {
+			t.Fatalf("the counted request itself: %v", a.Reasons)
+		}
 	}
-	if c.resets > 0 {
-		t.Fatal("a failed commit replayed the whole chain")
+	if !other.counted[first.Hash] || c.undone > 0 {
+		t.Fatal("the record was taken back")
 	}
 }
 
-// TestCommitOfUnknownOutcome: the connection breaks in the commit, which
-// happened all the same.
-func TestCommitOfUnknownOutcome(t *testing.T) {
+// TestAttackSignedBeforeRecorded: while the database refuses records, nothing
+// that needs one is signed, and nothing of it is remembered.
+func TestAttackSignedBeforeRecorded(t *testing.T) {
+	for name, decider := range map[string]policy.Decider{
+		"fail/approval-that-counts": newCounter(1),
+		"fail/rejection":            always(policy.Reject),
+		"fail/first-under-a-policy": always(policy.Approve),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := initialised(t)
+			i := w.start(decider).ready()
+			mend := w.refusing()
+			before := w.rows()
+			tasks := w.tasks(3)
+			for _, task := range tasks {
+				if v, err := i.attempt(nil, task); err == nil {
+					t.Fatalf("verdicts %+v", v)
+				}
+			}
+			if c, ok := decider.(*counter); ok && (len(c.counted) > 0 || c.undone != 3) {
+				t.Fatalf("%d counted, %d taken back", len(c.counted), c.undone)
+			}
+			mend()
+			v := i.deliver(tasks[2])[0]
+			if v.Reply == nil || w.rows() != before+1 {
+				t.Fatalf("afterwards: %+v, %d rows after %d", v, w.rows(), before)
+			}
+		})
+	}
+}
+
+// TestAttackAppendSwallowed: a database that says neither yes nor no to a record
+// gets no signature, and is not asked for ever.
+func TestAttackAppendSwallowed(t *testing.T) {
 	w := initialised(t)
 	i := w.start(newCounter(5)).ready()
-	task := w.task()
-	if _, err := i.attempt(func(tx *sql.Tx) error { return errors.Join(tx.Commit(), errCrash) }, task); !errors.Is(err, errCrash) {
-		t.Fatalf("crash: %v", err)
+	w.attack("CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+	w.attack("CREATE TRIGGER swallow BEFORE INSERT ON countersign.record FOR EACH ROW EXECUTE FUNCTION swallow()")
+	if v := i.deliver(w.task())[0]; v.Disposition != queue.Retry || v.Reply != nil {
+		t.Fatalf("verdict %+v", v)
 	}
-	before := w.rows()
-	if a, _ := i.one(task); a.Decision != message.Approve {
-		t.Fatalf("again: %v", a.Reasons)
-	}
-	if n := w.rows(); n != before+1 {
-		t.Fatalf("%d rows after %d", n, before)
-	}
-	must(t, i.Ready(t.Context()))
-	must(t, i.Audit(t.Context()))
 }
 
-// TestFirstRecordsRaceAnotherReplica: a decider that was not known to make
-// records decides again when another replica was quicker.
-func TestFirstRecordsRaceAnotherReplica(t *testing.T) {
+// TestAttackAppendLiedAbout: a database that acknowledges a record and drops it
+// gains the one answer that it had given its word for, and nothing more.
+func TestAttackAppendLiedAbout(t *testing.T) {
 	w := initialised(t)
-	const limit = 5
-	a := w.start(newCounter(limit)).ready()
-	c := newCounter(limit)
-	raced := false
-	b := w.start(&intruding{counter: c, first: func() {
-		raced = true
-		if n := approvals(a.deliver(w.tasks(limit)...)); n != limit {
-			t.Errorf("%d approvals, want %d", n, limit)
+	i := w.start(newCounter(5)).ready()
+	w.attack("CREATE FUNCTION hide() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN" +
+		" DELETE FROM countersign.record r WHERE r.role = NEW.role AND r.seq = NEW.seq; RETURN NULL; END $$")
+	w.attack("CREATE TRIGGER hide AFTER INSERT ON countersign.record FOR EACH ROW EXECUTE FUNCTION hide()")
+	i.deliver(w.task())
+	w.denied(i)
+	w.attack("DROP TRIGGER hide ON countersign.record")
+	w.denied(i)
+}
+
+// TestAttackOlderChainWhileRunning: an older chain is put back under a running
+// instance, so that it has room under its limit again; also one that another
+// replica has gone on writing meanwhile.
+func TestAttackOlderChainWhileRunning(t *testing.T) {
+	for _, name := range []string{"fail/older", "fail/older-and-continued"} {
+		t.Run(name, func(t *testing.T) {
+			w := initialised(t)
+			i, late := w.start(newCounter(1)).ready(), w.start(newCounter(1)).ready()
+			if n := approvals(i.deliver(w.task())); n != 1 {
+				t.Fatalf("%d approvals", n)
+			}
+			w.attack("DELETE FROM countersign.record WHERE seq > 1")
+			if name == "fail/older-and-continued" {
+				late.deliver(w.task())
+			}
+			w.denied(i)
+		})
+	}
+}
+
+// TestAppendOfUnknownFate: the connection breaks where a record was committed
+// and the answer is on its way. The request comes again, is approved, and
+// counts once.
+func TestAppendOfUnknownFate(t *testing.T) {
+	w := initialised(t)
+	lossy := w.lossy()
+	cfg := w.config(newCounter(1))
+	cfg.DB = lossy.db
+	s, err := policy.New(cfg)
+	must(t, err)
+	i := w.run(s).ready()
+	other := w.start(newCounter(1)).ready()
+	i.deliver(w.taskOf("policy.update", "", "", struct{}{}, w.clock.Now().Add(time.Hour))) // prepares the append
+	before := w.rows()
+	lossy.cut.Store(true)
+	task := w.task()
+	verdicts, err := i.attempt(nil, task) // the driver may have asked again by itself
+	if w.rows() == before || lossy.cut.Load() {
+		t.Fatalf("nothing was committed: %v", err)
+	}
+	if err != nil {
+		verdicts = i.deliver(task)
+	}
+	if approvals(verdicts) != 1 {
+		t.Fatalf("verdicts %+v", verdicts)
+	}
+	for _, one := range []*instance{i, other} {
+		if a, _ := one.one(w.task()); a.Decision != message.Reject || code(a) != "over_limit" {
+			t.Fatalf("a second: %s because of %v", a.Decision, a.Reasons)
 		}
-	}}).ready()
-	if n := approvals(b.deliver(w.tasks(3)...)); n != 0 || !raced {
-		t.Fatalf("%d approvals above the limit", n)
 	}
-	if c.resets == 0 {
-		t.Fatal("decisions that were not made were kept")
-	}
-	if len(c.counted) != limit {
-		t.Fatalf("counts %d, want %d", len(c.counted), limit)
-	}
-}
-
-// intruding lets something happen between reading the chain and deciding.
-type intruding struct {
-	*counter
-	once  sync.Once
-	first func()
-}
-
-func (i *intruding) Decide(ctx context.Context, r policy.Request) (policy.Decision, error) {
-	i.once.Do(i.first)
-	return i.counter.Decide(ctx, r)
+	must(t, i.Audit(t.Context()))
 }
 
 // TestStatelessDecidersAppendNothing: approvals of a decider without records
@@ -303,10 +311,7 @@ func TestInterruptedBatchIsNotADecision(t *testing.T) {
 		cancel()
 		return policy.Decision{}, ctx.Err()
 	})).ready()
-	tx, err := w.As(role).BeginTx(t.Context(), nil)
-	must(t, err)
-	defer func() { _ = tx.Rollback() }()
-	if _, err := i.handler(ctx, tx, w.tasks(1)); !errors.Is(err, context.Canceled) {
+	if _, err := i.handler(ctx, w.tasks(1)); !errors.Is(err, context.Canceled) {
 		t.Fatalf("handler: %v", err)
 	}
 }
@@ -335,31 +340,29 @@ type panicking struct{ *counter }
 
 func (*panicking) Replay([]byte) error { panic("choked") }
 
-// TestLockOnlyWhereSomethingIsAppended looks at the locks of a batch's
-// transaction before it commits.
-func TestLockOnlyWhereSomethingIsAppended(t *testing.T) {
-	cases := map[string]struct {
-		decider policy.Decider
-		locks   int
-	}{
-		"stateless": {always(policy.Approve), 0},
-		"recording": {newCounter(100), 1},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			w := initialised(t)
-			i := w.start(tc.decider).ready()
-			i.deliver(w.task()) // the first under a policy is recorded
-			_, err := i.attempt(func(tx *sql.Tx) error {
-				var n int
-				err := tx.QueryRow("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()").Scan(&n)
-				if n != tc.locks {
-					t.Errorf("%d locks, want %d", n, tc.locks)
-				}
-				return err
-			}, w.task())
-			must(t, err)
-		})
+// TestNothingIsHeldWhileDeciding: a decider may take its time; no transaction
+// is open and nothing is locked meanwhile, so that nobody waits for it.
+func TestNothingIsHeldWhileDeciding(t *testing.T) {
+	w := initialised(t)
+	looked := false
+	c := newCounter(100)
+	i := w.start(&intruding{counter: c, first: func() {
+		looked = true
+		for what, query := range map[string]string{
+			"transactions": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()" +
+				" AND usename = $1 AND xact_start IS NOT NULL",
+			"locks": "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE usename = $1 AND datname = current_database()",
+		} {
+			var n int
+			must(t, w.Owner.QueryRow(query, database.Role(role)).Scan(&n))
+			if n > 0 {
+				t.Errorf("%d %s while deciding", n, what)
+			}
+		}
+	}}).ready()
+	i.deliver(w.tasks(3)...)
+	if !looked || len(c.counted) != 3 {
+		t.Fatalf("%d counted", len(c.counted))
 	}
 }
 

@@ -14,6 +14,7 @@ package policy
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,6 +40,26 @@ type Request struct {
 	// Submitted is when the request was queued, by the database's clock: for
 	// display only.
 	Submitted time.Time
+
+	user func() (document.User, *message.Reason) // nil: not remembered
+}
+
+// User verifies the envelope's signature and returns whose it is, or why the
+// policy does not let them ask for this. The runtime's requests remember it:
+// several ask, and a request may be decided several times.
+func (r Request) User() (document.User, *message.Reason) {
+	if r.user == nil {
+		return document.VerifyUser(r.Policy, r.Envelope, r.Meaning, r.Now)
+	}
+	return r.user()
+}
+
+// remembering returns the request with a User that is worked out once; one that
+// panicked panics each time.
+func (r Request) remembering() Request {
+	plain := r
+	r.user = sync.OnceValues(func() (document.User, *message.Reason) { return plain.User() })
+	return r
 }
 
 // Verdict is what a decider says of a request. The zero value is none of them
@@ -61,8 +82,8 @@ type Decision struct {
 	// Evidence are the votes (compact JWS) that an approval rests on.
 	Evidence []string
 	// Records are facts that the decider wants kept before its decision
-	// leaves. They are appended to the role's chain in the transaction of the
-	// decision and given to Recorder.Replay at once. A Wait may have records.
+	// leaves. They are given to Recorder.Replay at once, and committed to the
+	// role's chain before anything is signed. A Wait may have records.
 	Records [][]byte
 	// Note is shown to people while a request waits; believed by nobody.
 	Note string
@@ -72,20 +93,38 @@ type Decision struct {
 // by deciding is returned in Records and comes back through Replay before the
 // next Decide. An error, a panic or an unknown verdict denies.
 //
-// The runtime never calls a decider's methods (Replay and Reset included)
-// from two goroutines at once; a decider that also serves an API locks for
-// itself against that API.
+// The runtime never calls a decider's methods (a Recorder's included, but not a
+// Preparer's) from two goroutines at once; a decider that also serves an API locks for itself
+// against that API.
 type Decider interface {
 	Decide(ctx context.Context, r Request) (Decision, error)
 }
 
+// Preparer is a decider a part of whose work needs no state, such as
+// Request.User. Prepare does that part before Decide, for several requests at
+// once, so that as little as possible lies between what was last read of the
+// role's records and what is appended to them.
+type Preparer interface {
+	Prepare(r Request)
+}
+
 // Recorder is a decider with state. Its state is the fold of the role's
 // verified records and nothing else, so that every replica has the same.
+//
+// What one batch makes is folded before it is known to be in the chain, since
+// its later requests are decided on its earlier ones. It stands between Mark
+// and Keep, or Undo where another replica was first, which must not be dear:
+// under load replicas are in each other's way all the time.
 type Recorder interface {
-	// Replay folds one record, in the order of the chain. The same record may
-	// come twice (after a failed commit): it counts once. An error means that
-	// the chain cannot be understood, and everything is denied.
+	// Replay folds one record, in the order of the chain. The same fact may
+	// come twice (a request that was decided, but not answered, is decided
+	// again): it counts once. An error means that the chain cannot be
+	// understood, and everything is denied.
 	Replay(body []byte) error
-	// Reset forgets everything; a full replay follows.
-	Reset()
+	// Mark says that what is replayed from now on may be taken back.
+	Mark()
+	// Undo takes back what was replayed since Mark, exactly, and ends it.
+	Undo()
+	// Keep says that what was replayed since Mark is in the chain, and ends it.
+	Keep()
 }

@@ -94,21 +94,15 @@ func decodeEntry(body []byte) ([]record, error) {
 	return e.Records, nil
 }
 
-// chunk is the body of one entry and how many records it has.
-type chunk struct {
-	body    []byte
-	records int
-}
-
-// encodeEntries puts records into as few entries as MaxBody allows; nearly
-// always that is one.
-func encodeEntries(records []record) ([]chunk, error) {
+// encodeEntries puts records into the bodies of as few entries as MaxBody
+// allows; nearly always that is one.
+func encodeEntries(records []record) ([][]byte, error) {
 	body, err := message.Encode(entry{Version: message.Version, Records: records})
 	if err != nil {
 		return nil, err
 	}
 	if len(body) <= history.MaxBody {
-		return []chunk{{body, len(records)}}, nil
+		return [][]byte{body}, nil
 	}
 	if len(records) == 1 {
 		return nil, history.ErrTooLarge

@@ -31,7 +31,7 @@ const auditEvery = 5 * time.Minute
 // Tasks is the part of the queue that gives requests. *queue.Queue is one.
 type Tasks interface {
 	Consume(ctx context.Context, c queue.Consumer, h queue.Handler) error
-	Unpark(ctx context.Context, tx *sql.Tx, consumer string, request uuid.UUID) error
+	Unpark(ctx context.Context, consumer string, request uuid.UUID) error
 }
 
 // Notices is the part of the queue that carries hellos and announcements.
@@ -65,7 +65,7 @@ type Config struct {
 	Genesis    message.Genesis
 	Deployment message.Hash
 	Keyring    *secrets.Keyring // of the role
-	DB         *sql.DB          // logged in as the role: the pool that Queue uses
+	DB         *sql.DB          // logged in as the role, for its records
 	Queue      Queue
 	// Interpreter's descriptors are cached here for a minute.
 	Interpreter transaction.Interpreter
@@ -124,11 +124,10 @@ func New(cfg Config) (*Service, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("policy service %s: %w", cfg.Role, err)
 	}
-	chain, err := history.New(cfg.Role, cfg.Keyring, cfg.Log)
+	chain, err := history.New(cfg.Role, cfg.Keyring, cfg.DB, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
-	chain.Prepare(cfg.DB)
 	s := &Service{
 		cfg: cfg, instance: instanceName(cfg.Role), interpreter: cfg.Interpreter,
 		memory: newMemory(cfg.Decider, chain, cfg.Now, cfg.Log),
@@ -191,14 +190,14 @@ func (s *Service) Init(ctx context.Context) (message.JWK, error) {
 	}
 	s.memory.mu.Lock()
 	defer s.memory.mu.Unlock()
-	return jwk, s.memory.chain.Init(ctx, s.cfg.DB, body)
+	return jwk, s.memory.chain.Init(ctx, body)
 }
 
 // Run works until ctx ends: it answers hellos, decides requests and verifies
 // the role's records. It returns nil when ctx ended.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.links.close()
-	if err := s.memory.check(ctx, s.cfg.DB); err != nil {
+	if err := s.memory.check(ctx); err != nil {
 		s.cfg.Log.Error("reading the role's records failed", "role", s.cfg.Role, "error", err)
 	}
 	s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy().Version)
@@ -229,7 +228,7 @@ func (s *Service) auditLoop(ctx context.Context) error {
 
 // Audit verifies the role's whole record chain from its first entry. If it is
 // broken the service denies everything from now on.
-func (s *Service) Audit(ctx context.Context) error { return s.memory.audit(ctx, s.cfg.DB) }
+func (s *Service) Audit(ctx context.Context) error { return s.memory.audit(ctx) }
 
 // Ready returns nil if the service can decide: a policy is active and names
 // this role's identity key, the role's records are whole, and at least one
@@ -247,7 +246,7 @@ func (s *Service) Ready(ctx context.Context) error {
 	if !slices.ContainsFunc(active.IdentityKeys(s.cfg.Role), named) {
 		return errors.New("the active policy document does not name this role's identity key")
 	}
-	if err := s.memory.check(ctx, s.cfg.DB); err != nil {
+	if err := s.memory.check(ctx); err != nil {
 		return err
 	}
 	if !follows(s.memory.newestPolicy(), active.Ref) {
@@ -259,26 +258,19 @@ func (s *Service) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Append adds one record of the decider's own to the chain and commits it,
-// for example a vote. The decider's Replay is called before Append returns;
-// the caller must not hold a lock that Replay takes. After an error the
-// record may still have been written (the connection broke in the commit).
+// Append adds one record of the decider's own to the chain, durably, for
+// example a vote. The decider's Replay is called before Append returns; the
+// caller must not hold a lock that Replay takes. After an error the record may
+// still have been written (the connection broke in the commit).
 func (s *Service) Append(ctx context.Context, body []byte) error {
-	return s.memory.add(ctx, s.cfg.DB, body)
+	return s.memory.add(ctx, body)
 }
 
-// Unpark has a waiting request decided again. Call it after Append, not in
-// one transaction with it.
+// Unpark has a waiting request decided again. Call it after Append: then
+// neither who decides it at this moment nor who decides it next misses the
+// record.
 func (s *Service) Unpark(ctx context.Context, request uuid.UUID) error {
-	tx, err := s.cfg.DB.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("waking request %s: %w", request, err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	if err := s.cfg.Queue.Unpark(ctx, tx, s.cfg.Role, request); err != nil {
-		return fmt.Errorf("waking request %s: %w", request, err)
-	}
-	if err := tx.Commit(); err != nil {
+	if err := s.cfg.Queue.Unpark(ctx, s.cfg.Role, request); err != nil {
 		return fmt.Errorf("waking request %s: %w", request, err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -197,6 +198,37 @@ func TestAttackFailingRuleSkipped(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAttackPanicRemembered: a decider that panics while it prepares, and in
+// Decide again, denies; and a user who could not be verified is never taken for
+// verified, however often one asks.
+func TestAttackPanicRemembered(t *testing.T) {
+	w := initialised(t)
+	i := w.start(panickingEarly{}).ready()
+	if a, _ := i.one(w.task()); a.Decision != message.Reject || code(a) != policy.ReasonDecider {
+		t.Fatalf("%s because of %v", a.Decision, a.Reasons)
+	}
+	r := policy.Remembering(policy.Request{Envelope: message.Envelope{Version: message.Version}}) // without a policy, verifying panics
+	for range 3 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("a panic was remembered as a verified user")
+				}
+			}()
+			_, _ = r.User()
+		}()
+	}
+}
+
+type panickingEarly struct{}
+
+func (panickingEarly) Prepare(policy.Request) { panic("secret internals") }
+
+func (p panickingEarly) Decide(_ context.Context, r policy.Request) (policy.Decision, error) {
+	p.Prepare(r)
+	return policy.Decision{Verdict: policy.Approve}, nil
 }
 
 func (f deciderFunc) silent() deciderFunc {

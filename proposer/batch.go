@@ -4,23 +4,19 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/queue"
 )
 
-const (
-	// maxBatch is the most submissions in one commit: beyond some fifty the
-	// commit is no longer what costs.
-	maxBatch = 64
-	// commitTimeout bounds one commit. It is the server's own, not a caller's:
-	// a caller that goes away must not undo the others' submissions.
-	commitTimeout = 10 * time.Second
-)
+// maxBatch is the most submissions in one commit: beyond some fifty the commit
+// is no longer what costs.
+const maxBatch = 64
 
-// submitFunc writes a batch in one transaction.
+// submitFunc writes a batch in one transaction. Its context never ends: a caller
+// that goes away must not undo the others' submissions. The connection to the
+// database gives up by itself when the server is silent (package database).
 type submitFunc func(context.Context, []queue.Submission) ([]queue.Outcome, error)
 
 // batcher lets concurrent submissions share commits. One commit runs at a time:
@@ -126,13 +122,11 @@ func (b *batcher) next() []*entry {
 }
 
 func (b *batcher) commit(batch []*entry) {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
-	defer cancel()
 	submissions := make([]queue.Submission, len(batch))
 	for i, e := range batch {
 		submissions[i] = e.submission
 	}
-	outcomes, err := b.submit(ctx, submissions)
+	outcomes, err := b.submit(context.Background(), submissions)
 	if err == nil && len(outcomes) != len(batch) {
 		err = errShortOutcome
 	}

@@ -62,7 +62,10 @@ func (m *memory) breakDown(err error) {
 
 func (m *memory) PingContext(context.Context) error { return m.broken() }
 
-func (m *memory) Submit(_ context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error) {
+func (m *memory) Submit(ctx context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error) {
+	if ctx.Done() != nil {
+		return nil, errors.New("one caller could end what is submitted for many")
+	}
 	if m.committing != nil {
 		m.committing <- len(batch)
 	}

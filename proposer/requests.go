@@ -174,9 +174,10 @@ func (s *Server) await(w http.ResponseWriter, r *http.Request, id uuid.UUID, wai
 }
 
 // owned returns a request of this user. Another user's is as absent as one
-// that was never made.
+// that was never made. It is read to the end even when the caller goes away: to
+// break it off would cost the database more than it saves.
 func (s *Server) owned(ctx context.Context, id uuid.UUID, user string) (queue.View, error) {
-	view, err := s.queue.Get(ctx, id)
+	view, err := s.queue.Get(context.WithoutCancel(ctx), id)
 	if errors.Is(err, queue.ErrNotFound) || (err == nil && view.Owner != user) {
 		return queue.View{}, problem(CodeNotFound, "")
 	}

@@ -99,39 +99,40 @@ func TestAttackDecisiveReplyOfAnEndedEpoch(t *testing.T) {
 	}
 }
 
-// TestAttackTaskTakenAway: a task that was taken away, put aside or put off is
-// given back at the request's expiry; one that is at work is let be, and what
+// TestAttackTaskTakenAway: a task that was taken away, put aside, put off or
+// leased for ever is given back at the request's expiry; one that is at work is let be, and what
 // has a result stays ended.
 func TestAttackTaskTakenAway(t *testing.T) {
 	f := newFixture(t)
 	signing := f.silent("signing")
 	var batch []queue.Submission
-	for range 5 {
+	for range 6 {
 		s := submission()
 		s.Expires = time.Now().Add(-time.Second)
 		batch = append(batch, s)
 	}
 	open := submission() // not expired yet
 	f.submitBatch(append(batch, open))
-	if _, err := signing.Finish(f.ctx, nil, []queue.Result{{Request: batch[4].ID, Status: "signed"}}); err != nil {
+	if _, err := signing.Finish(f.ctx, nil, []queue.Result{{Request: batch[5].ID, Status: "signed"}}); err != nil {
 		t.Fatal(err)
 	}
 	for i, statement := range []string{
 		"DELETE FROM countersign.task WHERE consumer = 'signing' AND request_id = $1",
 		"UPDATE countersign.task SET state = 2, available_at = 'infinity' WHERE consumer = 'signing' AND request_id = $1",
 		"UPDATE countersign.task SET available_at = 'infinity' WHERE consumer = 'signing' AND request_id = $1",
+		"UPDATE countersign.task SET leased_until = 'infinity' WHERE consumer = 'signing' AND request_id = $1",
 	} {
 		if _, err := f.db.Owner.ExecContext(f.ctx, statement, batch[i].ID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []int64{3, 0} {
+	for _, want := range []int64{4, 0} {
 		if n, err := signing.Reclaim(f.ctx, time.Hour); err != nil || n != want {
 			t.Errorf("reclaimed %d, %v; want %d", n, err, want)
 		}
 	}
-	if n := f.count("SELECT count(*) FROM countersign.task WHERE consumer = 'signing' AND state = 0 AND available_at <= clock_timestamp()"); n != 5 {
-		t.Errorf("%d tasks are ready, want those of the 4 expired requests and of the open one", n)
+	if n := f.count("SELECT count(*) FROM countersign.task WHERE consumer = 'signing' AND state = 0 AND greatest(available_at, leased_until) <= clock_timestamp()"); n != 6 {
+		t.Errorf("%d tasks are ready, want those of the 5 expired requests and of the open one", n)
 	}
 }
 

@@ -47,12 +47,10 @@ func (q *Queue) Await(ctx context.Context, id uuid.UUID) (Result, error) {
 
 // firstLook is when a waiter looks by itself for a result that was there before
 // it waited: not at once, since a look is in vain for nearly every new request.
-// awaitPoll is how often it looks after that, in case a notification was lost;
-// readTimeout bounds one look.
+// awaitPoll is how often it looks after that, in case a notification was lost.
 const (
-	firstLook   = 250 * time.Millisecond
-	awaitPoll   = 2 * time.Second
-	readTimeout = 10 * time.Second
+	firstLook = 250 * time.Millisecond
+	awaitPoll = 2 * time.Second
 )
 
 func (q *Queue) loadResults(ctx context.Context, list []uuid.UUID) (map[uuid.UUID]Result, error) {
@@ -147,9 +145,9 @@ func (a *awaiting) lookUntilNothingIsDue() {
 		if list == nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-		found, err := a.queue.loadResults(ctx, list)
-		cancel()
+		// Without an end of its own, which would cost goroutines: the
+		// connection bounds it.
+		found, err := a.queue.loadResults(context.Background(), list)
 		if err != nil { // the waiters look again by themselves
 			a.queue.log.Warn("reading results failed", "error", err)
 		}

@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"sort"
@@ -46,7 +45,7 @@ func newPipeline(b *testing.B) *pipeline {
 	for _, role := range roles {
 		q := open(role)
 		wg.Go(func() {
-			_ = q.Consume(ctx, queue.Consumer{Name: role, Batch: 64, Workers: 2}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+			_ = q.Consume(ctx, queue.Consumer{Name: role, Batch: 64, Workers: 2}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 				return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Body: body, Attachment: body[:400], Epochs: []message.EpochID{epochA}}}), nil
 			})
 		})
@@ -56,15 +55,12 @@ func newPipeline(b *testing.B) *pipeline {
 	g.Batch = 64
 	inner := finishing(signing)
 	wg.Go(func() {
-		_ = signing.Gather(ctx, g, func(ctx context.Context, tx *sql.Tx, batch []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
-			var intents []queue.Intent
+		_ = signing.Gather(ctx, g, func(ctx context.Context, batch []queue.Gathered) (queue.Work, error) {
+			work, err := inner(ctx, batch)
 			for _, one := range batch {
-				intents = append(intents, queue.Intent{Request: one.Request, Instance: "i", Body: body[:300]})
+				work.Intents = append(work.Intents, queue.Intent{Request: one.Request, Instance: "i", Body: body[:300]})
 			}
-			if err := signing.RecordIntents(ctx, tx, intents); err != nil {
-				return nil, nil, err
-			}
-			return inner(ctx, tx, batch)
+			return work, err
 		})
 	})
 	p := &pipeline{db: d, proposer: open("proposer")}

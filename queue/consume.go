@@ -19,7 +19,7 @@ import (
 const sweepEvery = time.Minute
 
 // Consume delivers tasks to the handler until ctx is done; it then returns nil
-// after the last transaction has ended.
+// after the last batch has ended.
 func (q *Queue) Consume(ctx context.Context, c Consumer, h Handler) error {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -33,12 +33,14 @@ func (q *Queue) Consume(ctx context.Context, c Consumer, h Handler) error {
 	q.want(channelTask)
 	d := &delivery{
 		queue: q, consumer: c,
-		handle: func(ctx context.Context, tx *sql.Tx, b *batch) ([]Verdict, func(context.Context) error, error) {
-			v, err := h(ctx, tx, b.tasks)
-			return v, nil, err
+		handle: func(ctx context.Context, b *batch) (Work, error) {
+			v, err := h(ctx, b.tasks)
+			return Work{Verdicts: v}, err
 		},
-		claimOne: func(id uuid.UUID) claimer { return q.claimer(q.sql.claimOne, c.Name, id.String()) },
-		again:    func([]uuid.UUID) { wake(woken) },
+		claimOne: func(id uuid.UUID) claimer {
+			return q.claimer(q.sql.claimOne, c.Name, id.String(), c.Lease.Seconds())
+		},
+		again: func([]uuid.UUID) { wake(woken) },
 	}
 	defer d.timers.stop()
 	d.failures.Store(true) // some may be left from before
@@ -84,8 +86,8 @@ func (q *Queue) poll(ctx context.Context, p polling) {
 // consume is one worker. Whoever finds a full batch wakes another worker, so
 // that a burst wakes all of them and a single task only one.
 func (d *delivery) consume(ctx context.Context, woken chan struct{}) {
-	claim := d.queue.claimer(d.queue.sql.claim, d.consumer.Name, d.consumer.Batch)
-	failed := d.queue.claimer(d.queue.sql.claimFailed, d.consumer.Name)
+	claim := d.queue.claimer(d.queue.sql.claim, d.consumer.Name, d.consumer.Batch, d.consumer.Lease.Seconds())
+	failed := d.queue.claimer(d.queue.sql.claimFailed, d.consumer.Name, 1, d.consumer.Lease.Seconds())
 	for {
 		select {
 		case <-ctx.Done():
@@ -151,8 +153,8 @@ func (q *Queue) sweep(ctx context.Context, consumer string) {
 
 // claimer claims by one of the claiming statements.
 func (q *Queue) claimer(s *database.Statement, args ...any) claimer {
-	return func(ctx context.Context, tx *sql.Tx) (*batch, error) {
-		stmt, err := s.On(ctx, q.db, tx)
+	return func(ctx context.Context) (*batch, error) {
+		stmt, err := s.On(ctx, q.db, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -177,8 +179,9 @@ func (b *batch) scan(rows *sql.Rows) error {
 	var t Task
 	var hash []byte
 	var submitted, expires sql.NullTime
+	var version int64
 	var ended bool
-	if err := rows.Scan(&t.Request, &t.Attempts, &t.Body, &hash, &submitted, &expires, &ended); err != nil {
+	if err := rows.Scan(&t.Request, &t.Attempts, &version, &t.Body, &hash, &submitted, &expires, &ended); err != nil {
 		return err
 	}
 	if ended || t.Body == nil {
@@ -187,7 +190,7 @@ func (b *batch) scan(rows *sql.Rows) error {
 	}
 	t.Hash = toHash(hash)
 	t.Submitted, t.Expires = submitted.Time, expires.Time
-	b.tasks = append(b.tasks, t)
+	b.tasks, b.versions = append(b.tasks, t), append(b.versions, version)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -19,7 +18,14 @@ const (
 	defaultWorkers     = 2
 	defaultPoll        = time.Second
 	defaultMaxAttempts = 10
+	// defaultLease is much longer than a batch takes, and short enough that a
+	// request whose consumer died is soon with another.
+	defaultLease = 5 * time.Second
 )
+
+// maxLease keeps a lease apart from a task that somebody put off: see
+// reclaim.sql.
+const maxLease = time.Minute
 
 // Delays of deliveries that failed: none at first, since the batch may have
 // failed for another's sake, then doubling.
@@ -28,13 +34,16 @@ const (
 	maxBackoff   = 30 * time.Second
 	// outageBackoff is the pause after the database failed.
 	outageBackoff = 200 * time.Millisecond
+	// releaseTimeout bounds the attempt to give tasks back after an outage.
+	releaseTimeout = 2 * time.Second
 	// never is a number of attempts that is not reached.
 	never = 1 << 30
 )
 
-// batch is what one transaction has claimed.
+// batch is what one statement has claimed.
 type batch struct {
 	tasks    []Task
+	versions []int64    // of the tasks: Unpark raises a task's version
 	gathered []Gathered // of a gatherer, beside tasks
 	seen     []int64    // of a gatherer: how many replies there are
 	ended    []uuid.UUID
@@ -50,14 +59,14 @@ func (b *batch) ids() []uuid.UUID {
 	return out
 }
 
-// claimer locks tasks in a transaction.
-type claimer func(ctx context.Context, tx *sql.Tx) (*batch, error)
+// claimer leases tasks.
+type claimer func(ctx context.Context) (*batch, error)
 
-// delivery delivers batches to one handler: claim, handle, settle, commit.
+// delivery delivers batches to one handler: claim, handle, settle.
 type delivery struct {
 	queue    *Queue
 	consumer Consumer
-	handle   func(ctx context.Context, tx *sql.Tx, b *batch) ([]Verdict, func(context.Context) error, error)
+	handle   func(ctx context.Context, b *batch) (Work, error)
 	claimOne func(id uuid.UUID) claimer
 	// settled, if set, hears of every settled batch; again is called when
 	// tasks become available at a later moment.
@@ -69,8 +78,11 @@ type delivery struct {
 }
 
 func (c Consumer) withDefaults() (Consumer, error) {
-	if c.Name == "" || c.Batch < 0 || c.Workers < 0 || c.Poll < 0 || c.MaxAttempts < 0 {
+	if c.Name == "" || c.Batch < 0 || c.Workers < 0 || c.Poll < 0 || c.MaxAttempts < 0 || c.Lease < 0 {
 		return c, fmt.Errorf("%w: consumer without a name or with a negative setting", ErrInvalid)
+	}
+	if c.Lease > maxLease {
+		return c, fmt.Errorf("%w: a lease of %v is longer than %v", ErrInvalid, c.Lease, maxLease)
 	}
 	if c.Batch == 0 {
 		c.Batch = defaultBatch
@@ -84,77 +96,90 @@ func (c Consumer) withDefaults() (Consumer, error) {
 	if c.MaxAttempts == 0 {
 		c.MaxAttempts = defaultMaxAttempts
 	}
+	if c.Lease == 0 {
+		c.Lease = defaultLease
+	}
 	return c, nil
 }
 
 // round claims and delivers one batch and returns its size. An error is the
-// database's; a handler's is dealt with here.
+// database's; a handler's is dealt with here. Nothing in it ends with ctx: a
+// statement whose context can end costs a goroutine, and a batch is finished.
+// The connection bounds a statement's time.
 func (d *delivery) round(ctx context.Context, claim claimer) (int, error) {
-	b, after, failure, err := d.attempt(ctx, claim)
-	if hook := d.consumer.AfterRollback; hook != nil && errors.Join(failure, err) != nil {
-		hook(errors.Join(failure, err))
+	ctx = context.WithoutCancel(ctx)
+	b, err := claim(ctx)
+	if err != nil {
+		// What it leased without our hearing of it comes when that is over.
+		d.timers.after(d.consumer.Lease, func() { d.again(nil) })
+		return 0, fmt.Errorf("claiming tasks: %w", err)
+	}
+	if b.size() == 0 {
+		return 0, nil
+	}
+	failure := d.deliver(ctx, b)
+	switch {
+	case failure == nil:
+		return b.size(), nil
+	case errors.Is(failure, errLost):
+		d.queue.log.Warn("a lease was lost", "consumer", d.consumer.Name, "tasks", len(b.tasks))
+		err = d.release(ctx, b)
+	case outage(failure):
+		// Where the database is away for longer the lease ends by itself.
+		_ = d.release(ctx, b)
+		return 0, fmt.Errorf("delivering: %w", failure)
+	default:
+		err = d.fail(ctx, b, failure)
 	}
 	if err != nil {
 		return 0, err
 	}
-	if failure == nil && after != nil {
-		failure = d.finish(ctx, after)
-	}
-	if failure == nil {
-		return b.size(), nil
-	}
-	if err := d.fail(ctx, b, failure); err != nil {
-		return 0, err
-	}
-	if len(b.tasks) > 1 {
-		return b.size(), d.oneByOne(ctx, b.ids())
+	if b.size() > 1 {
+		return b.size(), d.oneByOne(ctx, b)
 	}
 	return b.size(), nil
 }
 
-// attempt is one transaction. It returns the handler's failure apart from the
-// database's error, and what is to be done after the commit.
-func (d *delivery) attempt(ctx context.Context, claim claimer) (b *batch, after func(context.Context) error, failure, err error) {
-	tx, err := d.queue.db.BeginTx(ctx, nil)
+// deliver has the handler work on a batch and writes what it made of it.
+func (d *delivery) deliver(ctx context.Context, b *batch) error {
+	work, err := d.call(ctx, b)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("beginning: %w", err)
+		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
-	b, err = claim(ctx, tx)
+	if err := d.queue.recordIntents(ctx, work.Intents); err != nil {
+		return err
+	}
+	unparked, err := d.queue.settle(ctx, d.consumer.Name, b, work.Verdicts)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("claiming tasks: %w", err)
+		return err
 	}
-	if b.size() == 0 {
-		return b, nil, nil, nil
+	d.committed(b, work.Verdicts)
+	if unparked {
+		d.again(b.ids())
 	}
-	verdicts, after, err := d.call(ctx, tx, b)
-	if err == nil {
-		err = d.queue.settle(ctx, tx, d.consumer.Name, b, verdicts)
+	if work.After == nil {
+		return nil
 	}
-	if err == nil {
-		err = tx.Commit()
-	}
-	switch {
-	case err != nil && outage(ctx, err):
-		return nil, nil, nil, fmt.Errorf("delivering: %w", err)
-	case err != nil:
-		return b, nil, err, nil
-	}
-	d.committed(b, verdicts)
-	return b, after, nil, nil
+	return d.finish(ctx, work.After)
 }
 
 // call runs the handler on what has not ended yet.
-func (d *delivery) call(ctx context.Context, tx *sql.Tx, b *batch) (v []Verdict, after func(context.Context) error, err error) {
+func (d *delivery) call(ctx context.Context, b *batch) (work Work, err error) {
 	if len(b.tasks) == 0 {
-		return nil, nil, nil
+		return Work{}, nil
 	}
 	defer d.recovered(&err)
-	v, after, err = d.handle(ctx, tx, b)
+	work, err = d.handle(ctx, b)
 	if err == nil {
-		err = checkVerdicts(v, b)
+		err = checkVerdicts(work.Verdicts, b)
 	}
-	return v, after, err
+	return work, err
+}
+
+// finish does what was left for after the verdicts were written.
+func (d *delivery) finish(ctx context.Context, after func(context.Context) error) (err error) {
+	defer d.recovered(&err)
+	return after(ctx)
 }
 
 // recovered turns a panic into an error, so that one request cannot stop a
@@ -176,25 +201,23 @@ func (d *delivery) committed(b *batch, verdicts []Verdict) {
 	}
 }
 
-// finish does what was left for after the commit. An outage is no failure of
-// the tasks: their lease ends and they come again.
-func (d *delivery) finish(ctx context.Context, after func(context.Context) error) (failure error) {
-	defer d.recovered(&failure)
-	err := after(ctx)
-	if err != nil && outage(ctx, err) {
-		d.queue.log.Warn("finishing failed", "consumer", d.consumer.Name, "error", err)
-		return nil
-	}
-	return err
-}
-
 // schedule looks again when delayed tasks are due.
 func (d *delivery) schedule(b *batch, verdicts []Verdict) {
 	byDelay := map[time.Duration][]uuid.UUID{}
 	for i, v := range verdicts {
-		if v.Disposition == Retry || v.Disposition == Park && v.Delay > 0 {
-			byDelay[v.Delay] = append(byDelay[v.Delay], b.tasks[i].Request)
+		delay := v.Delay
+		switch v.Disposition {
+		case Retry:
+		case Hold:
+			delay = d.consumer.Lease
+		case Park:
+			if delay == 0 {
+				continue
+			}
+		default:
+			continue
 		}
+		byDelay[delay] = append(byDelay[delay], b.tasks[i].Request)
 	}
 	for delay, list := range byDelay {
 		d.timers.after(delay, func() { d.again(list) })
@@ -204,7 +227,10 @@ func (d *delivery) schedule(b *batch, verdicts []Verdict) {
 // fail counts a failed delivery. The tasks of a batch are not given up for
 // each other's sake: only one that fails alone can die.
 func (d *delivery) fail(ctx context.Context, b *batch, failure error) error {
-	alone := len(b.tasks) == 1
+	if len(b.tasks) == 0 {
+		return d.release(ctx, b)
+	}
+	alone := b.size() == 1
 	limit, delay := never, time.Duration(0)
 	if alone {
 		limit, delay = d.consumer.MaxAttempts, backoff(b.tasks[0].Attempts)
@@ -225,8 +251,23 @@ func (d *delivery) fail(ctx context.Context, b *batch, failure error) error {
 	return nil
 }
 
-func (d *delivery) oneByOne(ctx context.Context, list []uuid.UUID) error {
-	for _, id := range list {
+// release gives up the lease of a batch that nothing was written of.
+func (d *delivery) release(ctx context.Context, b *batch) error {
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	stmt, err := d.queue.sql.release.On(ctx, d.queue.db, nil)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx, d.consumer.Name, uuidArray(append(b.ids(), b.ended...)))
+	}
+	if err != nil {
+		return fmt.Errorf("releasing tasks: %w", err)
+	}
+	return nil
+}
+
+// oneByOne delivers a batch that failed anew.
+func (d *delivery) oneByOne(ctx context.Context, b *batch) error {
+	for _, id := range append(b.ids(), b.ended...) {
 		if _, err := d.round(ctx, d.claimOne(id)); err != nil {
 			return err
 		}
@@ -249,10 +290,12 @@ func checkVerdicts(verdicts []Verdict, b *batch) error {
 	}
 	for _, v := range verdicts {
 		switch {
-		case v.Disposition < Done || v.Disposition > Await:
+		case v.Disposition < Done || v.Disposition > Hold:
 			return fmt.Errorf("%w: disposition %d", ErrInvalid, v.Disposition)
-		case v.Disposition == Await && b.seen == nil:
-			return fmt.Errorf("%w: await by one who gathers nothing", ErrInvalid)
+		case v.Disposition >= Await && b.seen == nil:
+			return fmt.Errorf("%w: await or hold by one who gathers nothing", ErrInvalid)
+		case v.Disposition == Hold && v.Reply != nil:
+			return fmt.Errorf("%w: a reply to a request that is held", ErrInvalid)
 		case v.Delay < 0:
 			return fmt.Errorf("%w: negative delay", ErrInvalid)
 		}

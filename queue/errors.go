@@ -24,6 +24,16 @@ var (
 	ErrPanic = errors.New("handler panicked")
 )
 
+// errLost says that a task of the batch was not there any more when the batch
+// was settled: another has ended it. Nothing was written.
+var errLost = errors.New("a task of the batch has been ended by another")
+
+// lost reports whether a settling statement failed as it does where a task is
+// missing: it divides by zero, as nothing else in it can.
+func lost(err error) bool {
+	return pq.As(err, pqerror.DivisionByZero) != nil
+}
+
 // taskClasses are the classes of SQLSTATE (PostgreSQL appendix A) that can be
 // a task's own fault. All others - connections, resources, shutdown, deadlock,
 // a missing grant, a full notification queue - are the server's or the set-up's,
@@ -33,10 +43,10 @@ var taskClasses = map[pqerror.Class]bool{
 	"23": true, // integrity constraint violation
 }
 
-// outage reports whether an error is the database's or the end of the
-// context: it says nothing against the tasks and is not counted as an attempt.
-func outage(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+// outage reports whether an error is the database's or the end of a context:
+// it says nothing against the tasks and is not counted as an attempt.
+func outage(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
 		errors.Is(err, sql.ErrTxDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) {
 		return true

@@ -15,9 +15,9 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
-// RecordIntents writes intents inside tx, each with its audit entry
-// (audit.KindIntent): neither stands without the other.
-func (q *Queue) RecordIntents(ctx context.Context, tx *sql.Tx, intents []Intent) error {
+// recordIntents writes intents, each with its audit entry (audit.KindIntent):
+// neither stands without the other.
+func (q *Queue) recordIntents(ctx context.Context, intents []Intent) error {
 	if len(intents) == 0 {
 		return nil
 	}
@@ -28,7 +28,7 @@ func (q *Queue) RecordIntents(ctx context.Context, tx *sql.Tx, intents []Intent)
 		list = append(list, i.Request)
 		instances, bodies = append(instances, i.Instance), append(bodies, i.Body)
 	}
-	stmt, err := q.sql.intents.On(ctx, q.db, tx)
+	stmt, err := q.sql.intents.On(ctx, q.db, nil)
 	if err != nil {
 		return fmt.Errorf("recording intents: %w", err)
 	}
@@ -79,13 +79,12 @@ func (q *Queue) Finish(ctx context.Context, tx *sql.Tx, results []Result) (inser
 }
 
 // AskAgain gives a request to consumers once more, where they have no task for
-// it: one that is parked or dead stays so. With tx nil it is a transaction of
-// its own.
-func (q *Queue) AskAgain(ctx context.Context, tx *sql.Tx, request uuid.UUID, consumers []string) error {
+// it: one that is parked or dead stays so.
+func (q *Queue) AskAgain(ctx context.Context, request uuid.UUID, consumers []string) error {
 	if len(consumers) == 0 {
 		return nil
 	}
-	stmt, err := q.sql.askAgain.On(ctx, q.db, tx)
+	stmt, err := q.sql.askAgain.On(ctx, q.db, nil)
 	if err == nil {
 		_, err = stmt.ExecContext(ctx, request.String(), textArray(consumers), strings.Join(consumers, ","))
 	}
@@ -95,11 +94,11 @@ func (q *Queue) AskAgain(ctx context.Context, tx *sql.Tx, request uuid.UUID, con
 	return nil
 }
 
-// Unpark makes a consumer's task ready at once, also one that is being parked
-// at this moment. Where there is no open task it does nothing. With tx nil it
-// is a transaction of its own.
-func (q *Queue) Unpark(ctx context.Context, tx *sql.Tx, consumer string, request uuid.UUID) error {
-	stmt, err := q.sql.unpark.On(ctx, q.db, tx)
+// Unpark makes a consumer's task ready at once, also one that is being worked
+// on and parked at this moment: the task's version tells. Where there is no
+// open task it does nothing.
+func (q *Queue) Unpark(ctx context.Context, consumer string, request uuid.UUID) error {
+	stmt, err := q.sql.unpark.On(ctx, q.db, nil)
 	if err == nil {
 		_, err = stmt.ExecContext(ctx, consumer, request.String())
 	}

@@ -32,9 +32,7 @@ const (
 )
 
 // Gather delivers requests whose replies are there, and overdue ones, until
-// ctx is done; it then returns nil after the last batch has ended. A verdict
-// Retry with a Delay is a lease: the request comes again after it, unless it
-// was finished. After runs on the worker, outside of the transaction.
+// ctx is done; it then returns nil after the last batch has ended.
 func (q *Queue) Gather(ctx context.Context, g Gatherer, h GatherHandler) error {
 	c, err := g.Consumer.withDefaults()
 	if err != nil {
@@ -51,9 +49,7 @@ func (q *Queue) Gather(ctx context.Context, g Gatherer, h GatherHandler) error {
 	q.want(channelReply)
 	w.delivery = &delivery{
 		queue: q, consumer: c,
-		handle: func(ctx context.Context, tx *sql.Tx, b *batch) ([]Verdict, func(context.Context) error, error) {
-			return h(ctx, tx, b.gathered)
-		},
+		handle:   func(ctx context.Context, b *batch) (Work, error) { return h(ctx, b.gathered) },
 		claimOne: func(id uuid.UUID) claimer { return w.claimer([]uuid.UUID{id}) },
 		settled:  w.settled,
 		again:    w.leaseEnded,
@@ -186,7 +182,7 @@ func (w *gathering) settled(b *batch, verdicts []Verdict) {
 	defer w.mu.Unlock()
 	for i, v := range verdicts {
 		switch v.Disposition {
-		case Retry:
+		case Retry, Hold:
 			w.leased[b.tasks[i].Request] = true
 		case Await:
 			w.partial[b.tasks[i].Request] = uint64(1)<<len(w.Senders) - 1
@@ -292,13 +288,13 @@ func scanIDs(rows *sql.Rows) ([]uuid.UUID, error) {
 // claimer locks those of the given requests that are complete or overdue, with
 // their replies.
 func (w *gathering) claimer(list []uuid.UUID) claimer {
-	return func(ctx context.Context, tx *sql.Tx) (*batch, error) {
-		stmt, err := w.queue.sql.gather.On(ctx, w.queue.db, tx)
+	return func(ctx context.Context) (*batch, error) {
+		stmt, err := w.queue.sql.gather.On(ctx, w.queue.db, nil)
 		if err != nil {
 			return nil, err
 		}
 		rows, err := stmt.QueryContext(ctx, w.Name, uuidArray(list), textArray(w.Senders),
-			epochArray(w.Epochs()), MaxReplies, message.MaxSize)
+			epochArray(w.Epochs()), MaxReplies, message.MaxSize, w.Lease.Seconds())
 		if err != nil {
 			return nil, err
 		}
@@ -318,13 +314,13 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 	var g Gathered
 	var hash, body, attachment []byte
 	var ended bool
-	var seen int64
+	var version, seen int64
 	var replyID sql.NullInt64
 	var sender sql.NullString
 	var epochs pq.ByteaArray
 	var decisive sql.NullBool
 	var created sql.NullTime
-	err := rows.Scan(&g.Request, &g.Attempts, &g.Overdue, &g.Body, &hash, &g.Submitted, &g.Expires, &ended, &seen,
+	err := rows.Scan(&g.Request, &g.Attempts, &version, &g.Overdue, &g.Body, &hash, &g.Submitted, &g.Expires, &ended, &seen,
 		&replyID, &sender, &body, &attachment, &epochs, &decisive, &created)
 	if err != nil {
 		return err
@@ -338,6 +334,7 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 	if n := len(b.tasks); n == 0 || b.tasks[n-1].Request != g.Request {
 		g.Hash = toHash(hash)
 		b.tasks, b.gathered, b.seen = append(b.tasks, g.Task), append(b.gathered, g), append(b.seen, seen)
+		b.versions = append(b.versions, version)
 	}
 	if !replyID.Valid {
 		return nil

@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -26,15 +25,15 @@ func gatherer(poll time.Duration, epoch message.EpochID, senders ...string) queu
 
 // finishing ends every gathered request after the commit, as signing does.
 func finishing(q *queue.Queue) queue.GatherHandler {
-	return func(_ context.Context, _ *sql.Tx, batch []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
+	return func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
 		var results []queue.Result
 		for _, g := range batch {
 			results = append(results, queue.Result{Request: g.Request, Status: "done", Body: []byte("signed")})
 		}
-		return all(len(batch), queue.Verdict{Disposition: queue.Retry, Delay: time.Minute}), func(ctx context.Context) error {
+		return queue.Work{Verdicts: all(len(batch), queue.Verdict{Disposition: queue.Hold}), After: func(ctx context.Context) error {
 			_, err := q.Finish(ctx, nil, results)
 			return err
-		}, nil
+		}}, nil
 	}
 }
 
@@ -46,7 +45,7 @@ func (f *fixture) reply(role string, r queue.Reply) {
 	answered := make(chan struct{}, 100)
 	go func() {
 		_ = f.silent(role).Consume(ctx, queue.Consumer{Name: role, Workers: 1, AfterCommit: func([]queue.Task, []queue.Verdict) { answered <- struct{}{} }},
-			func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+			func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 				return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &r}), nil
 			})
 	}()
@@ -60,11 +59,14 @@ func (f *fixture) gather(q *queue.Queue, g queue.Gatherer, h queue.GatherHandler
 // gathered runs a gatherer that passes on what it gets.
 func (f *fixture) gathered(g queue.Gatherer, v queue.Verdict) <-chan queue.Gathered {
 	out := make(chan queue.Gathered, 100)
-	f.gather(f.queue("signing"), g, func(_ context.Context, _ *sql.Tx, batch []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
+	f.gather(f.queue("signing"), g, func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
 		for _, one := range batch {
-			out <- one
+			select {
+			case out <- one:
+			case <-f.ctx.Done():
+			}
 		}
-		return all(len(batch), v), nil, nil
+		return queue.Work{Verdicts: all(len(batch), v)}, nil
 	})
 	return out
 }
@@ -95,14 +97,14 @@ func TestGatherIgnoresOtherEpochsAndRepeatedSenders(t *testing.T) {
 	s := f.submit(1)[0]
 	f.reply("fraud", queue.Reply{Body: []byte("1"), Epochs: []message.EpochID{epochA}})
 	f.reply("approval", queue.Reply{Body: []byte("old epoch"), Epochs: []message.EpochID{epochB}})
-	if err := f.silent("signing").AskAgain(f.ctx, nil, s.ID, []string{"fraud"}); err != nil {
+	if err := f.silent("signing").AskAgain(f.ctx, s.ID, []string{"fraud"}); err != nil {
 		t.Fatal(err)
 	}
 	f.reply("fraud", queue.Reply{Body: []byte("2"), Epochs: []message.EpochID{epochA}})
 	if len(got) != 0 {
 		t.Fatal("one sender's two replies counted as two senders'")
 	}
-	if err := f.silent("signing").AskAgain(f.ctx, nil, s.ID, []string{"approval", "fraud"}); err != nil {
+	if err := f.silent("signing").AskAgain(f.ctx, s.ID, []string{"approval", "fraud"}); err != nil {
 		t.Fatal(err)
 	}
 	f.reply("approval", queue.Reply{Body: []byte("3"), Epochs: []message.EpochID{epochA}})
@@ -138,7 +140,7 @@ func TestAwaitNeedsANewerReply(t *testing.T) {
 	if g := receive(f, got); g.Request == s.ID {
 		t.Fatal("awaited request came again without a newer reply")
 	}
-	if err := f.silent("signing").AskAgain(f.ctx, nil, s.ID, []string{"fraud"}); err != nil {
+	if err := f.silent("signing").AskAgain(f.ctx, s.ID, []string{"fraud"}); err != nil {
 		t.Fatal(err)
 	}
 	f.reply("fraud", queue.Reply{Body: []byte("true"), Epochs: []message.EpochID{epochA}})
@@ -158,26 +160,30 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
-// The lease of a gatherer that died after its commit ends, and another takes
+// The lease of a gatherer that died after its intent ends, and another takes
 // the request over; the same result is inserted once.
 func TestAttackKillBetweenIntentAndResult(t *testing.T) {
 	f := newFixture(t)
 	signing := f.queue("signing")
 	var deliveries atomic.Int32
 	done := make(chan []uuid.UUID, 1)
-	f.gather(signing, gatherer(10*time.Millisecond, epochA, "fraud"), func(ctx context.Context, tx *sql.Tx, batch []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
+	g := gatherer(10*time.Millisecond, epochA, "fraud")
+	g.Lease = 50 * time.Millisecond
+	f.gather(signing, g, func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
 		id := batch[0].Request
-		if err := signing.RecordIntents(ctx, tx, []queue.Intent{{Request: id, Instance: "i", Body: []byte("intent")}}); err != nil {
-			return nil, nil, err
+		work := queue.Work{
+			Verdicts: []queue.Verdict{{Disposition: queue.Hold}},
+			Intents:  []queue.Intent{{Request: id, Instance: "i", Body: []byte("intent")}},
 		}
-		if deliveries.Add(1) == 1 { // dies: nothing happens after the commit
-			return []queue.Verdict{{Disposition: queue.Retry, Delay: 50 * time.Millisecond}}, nil, nil
+		if deliveries.Add(1) == 1 { // dies: nothing happens after the intent
+			return work, nil
 		}
-		return []queue.Verdict{{Disposition: queue.Retry, Delay: time.Minute}}, func(ctx context.Context) error {
+		work.After = func(ctx context.Context) error {
 			inserted, err := signing.Finish(ctx, nil, []queue.Result{{Request: id, Status: "signed"}})
 			done <- inserted
 			return err
-		}, nil
+		}
+		return work, nil
 	})
 	s := f.submit(1)[0]
 	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
@@ -192,19 +198,19 @@ func TestAttackKillBetweenIntentAndResult(t *testing.T) {
 	}
 }
 
-func TestErrorAfterTheCommitIsTriedAgain(t *testing.T) {
+func TestErrorAfterTheVerdictsIsTriedAgain(t *testing.T) {
 	f := newFixture(t)
 	signing := f.queue("signing")
 	attempts := make(chan int, 10)
-	f.gather(signing, gatherer(10*time.Millisecond, epochA, "fraud"), func(_ context.Context, _ *sql.Tx, batch []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
+	f.gather(signing, gatherer(10*time.Millisecond, epochA, "fraud"), func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
 		attempts <- batch[0].Attempts
-		return []queue.Verdict{{Disposition: queue.Retry, Delay: time.Hour}}, func(context.Context) error {
+		return queue.Work{Verdicts: []queue.Verdict{{Disposition: queue.Hold}}, After: func(context.Context) error {
 			if batch[0].Attempts < 2 {
 				return errors.New("not yet")
 			}
 			_, err := signing.Finish(f.ctx, nil, []queue.Result{{Request: batch[0].Request, Status: "done"}})
 			return err
-		}, nil
+		}}, nil
 	})
 	s := f.submit(1)[0]
 	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
@@ -225,13 +231,13 @@ func TestTwoGatherersGiveOneResult(t *testing.T) {
 	for range 2 {
 		signing := f.queue("signing")
 		inner := finishing(signing)
-		f.gather(signing, gatherer(20*time.Millisecond, epochA, "fraud"), func(ctx context.Context, tx *sql.Tx, batch []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
+		f.gather(signing, gatherer(20*time.Millisecond, epochA, "fraud"), func(ctx context.Context, batch []queue.Gathered) (queue.Work, error) {
 			handled.Add(int32(len(batch)))
-			return inner(ctx, tx, batch)
+			return inner(ctx, batch)
 		})
 	}
 	batch := f.submit(n)
-	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", Batch: 5}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", Batch: 5}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 		return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Epochs: []message.EpochID{epochA}}}), nil
 	})
 	proposer := f.queue("proposer")
@@ -291,7 +297,7 @@ func TestStalledAndAskAgain(t *testing.T) {
 	if young, err := signing.Stalled(f.ctx, roles, []message.EpochID{epochA}, time.Hour, 10); err != nil || len(young) != 0 {
 		t.Errorf("young replies are stalled: %v, %v", young, err)
 	}
-	if err := signing.AskAgain(f.ctx, nil, s.ID, got[0].Missing); err != nil {
+	if err := signing.AskAgain(f.ctx, s.ID, got[0].Missing); err != nil {
 		t.Fatal(err)
 	}
 	if again := stalled(epochA); len(again) != 0 {
@@ -312,7 +318,7 @@ func TestEndedRequestsAreNotDelivered(t *testing.T) {
 	}
 	open := f.submit(1)[0]
 	got := make(chan uuid.UUID, 2)
-	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud"}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud"}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 		for _, task := range tasks {
 			got <- task.Request
 		}

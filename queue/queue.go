@@ -6,17 +6,17 @@
 // database can insert, change, delete and replay every row, so no reader may
 // believe one. It knows nothing of policies, wallets or keys.
 //
-// A consumer takes a batch with FOR UPDATE SKIP LOCKED, works, and writes its
-// output and its acknowledgement in the same transaction: a crash means
-// redelivery, never loss, never a second output. Any number of replicas of a
-// consumer may run. Each commit sends one NOTIFY; polling lies underneath, so
-// that a lost notification costs time only. All leases use the database's
-// clock.
+// A consumer leases a batch in one statement, works with nothing open and
+// nothing locked, and writes its output and its acknowledgement in one other
+// statement, which fails as a whole where a task is not there any more: a crash
+// means redelivery when the lease is over, never loss, never a second output.
+// Any number of replicas of a consumer may run. Each commit sends one NOTIFY;
+// polling lies underneath, so that a lost notification costs time only. All
+// leases use the database's clock.
 package queue
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -73,6 +73,7 @@ const (
 	Retry                        // delivered again after Delay
 	Dead                         // put aside for good with Note as the reason
 	Await                        // of a gatherer: kept until a newer reply arrives
+	Hold                         // of a gatherer: stays leased, until Finish or the lease's end
 )
 
 // Reply is one consumer's answer to a request, for those who gather.
@@ -86,33 +87,39 @@ type Reply struct {
 	Created  time.Time // set by the database
 }
 
-// Verdict ends a consumer's work on one task.
+// Verdict ends a consumer's work on one task. Where Unpark came while the task
+// was being worked on, Park and Retry make it ready at once.
 type Verdict struct {
 	Disposition Disposition
 	Delay       time.Duration // for Park (0: until Unpark) and Retry
 	Note        string        // shown to people; believed by nobody
-	Reply       *Reply        // written in the same transaction
+	Reply       *Reply        // written in the same statement
 }
 
-// Handler works on a batch inside the consumer's transaction and returns one
-// verdict for each task, in order. Whatever it writes through tx is committed
-// together with the verdicts or not at all. An error rolls back; the tasks
-// are then delivered again one by one, each with Attempts raised, and the one
-// that still fails after MaxAttempts is Dead.
-type Handler func(ctx context.Context, tx *sql.Tx, tasks []Task) ([]Verdict, error)
+// Handler works on a batch and returns one verdict for each task, in order.
+// The tasks are leased, not locked: where the work takes longer than the lease
+// another replica may get them too, and the verdicts of the first to be written
+// stand; those of the other are dropped. The verdicts of a batch are
+// written together or not at all. After an error the tasks are delivered
+// again one by one, each with Attempts raised, and the one that still fails
+// after MaxAttempts is Dead. The context is not cancelled when the service
+// stops: a batch that was begun is finished.
+type Handler func(ctx context.Context, tasks []Task) ([]Verdict, error)
 
 // Consumer says how Consume works. Name is the consumer's name, which is also
 // what its database role may touch.
 type Consumer struct {
 	Name        string
-	Batch       int           // most tasks in one transaction
+	Batch       int           // most tasks that are leased together
 	Workers     int           // concurrent batches
 	Poll        time.Duration // how often to look without being woken
 	MaxAttempts int
-	// AfterCommit, if set, is called after each commit with the tasks and
-	// verdicts, and AfterRollback after each rollback.
-	AfterCommit   func(tasks []Task, verdicts []Verdict)
-	AfterRollback func(err error)
+	// Lease is how long others wait for a batch that its owner does not end,
+	// such as one that has died; 0: 5 s, at most a minute.
+	Lease time.Duration
+	// AfterCommit, if set, is called with the tasks and verdicts of each batch
+	// when they are written.
+	AfterCommit func(tasks []Task, verdicts []Verdict)
 }
 
 // Gathered is a request whose replies are there, or whose time is over.
@@ -136,11 +143,19 @@ type Gatherer struct {
 	Epochs func() []message.EpochID
 }
 
-// GatherHandler works on a batch of gathered requests inside a transaction
-// (verify, write intents); its verdicts are as a Handler's: Retry with Delay
-// is the lease. What it returns as after is called when the transaction has
-// committed, with the connection free again (sign, then Finish).
-type GatherHandler func(ctx context.Context, tx *sql.Tx, batch []Gathered) (verdicts []Verdict, after func(context.Context) error, err error)
+// Work is what a gatherer has made of a batch. The queue writes the intents
+// with their audit entries (audit.KindIntent), durably; then the verdicts; then
+// it calls After, if set. Where a write fails the rest does not happen.
+type Work struct {
+	Verdicts []Verdict // one for each request, in order
+	Intents  []Intent
+	After    func(context.Context) error
+}
+
+// GatherHandler works on a batch of gathered requests: what is said of Handler
+// holds. With Hold as a verdict the request stays leased for what After does,
+// which ends it by Finish.
+type GatherHandler func(ctx context.Context, batch []Gathered) (Work, error)
 
 // Result is a request's end.
 type Result struct {

@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -175,7 +174,7 @@ func TestConsumeDeliversAndReplies(t *testing.T) {
 	f := newFixture(t)
 	q := f.queue("fraud")
 	got := make(chan queue.Task, 100)
-	f.consume(q, queue.Consumer{Name: "fraud", Batch: 7, Workers: 3, Poll: time.Hour}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	f.consume(q, queue.Consumer{Name: "fraud", Batch: 7, Workers: 3, Poll: time.Hour}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 		for _, task := range tasks {
 			got <- task
 		}
@@ -201,40 +200,34 @@ func TestConsumeDeliversAndReplies(t *testing.T) {
 	}
 }
 
-// A handler whose process dies has its transaction rolled back by the
-// database: the task is delivered to another replica, and only one output
-// stands.
+// A replica that dies while it works leaves its tasks leased: they are delivered
+// to another when the lease is over, and only one output stands.
 func TestAttackKillMeansRedeliveryNotLoss(t *testing.T) {
 	f := newFixture(t)
 	s := f.submit(1)[0]
-	entered, killed := make(chan struct{}), make(chan struct{})
-	dying := f.silent("fraud")
+	entered := make(chan struct{})
 	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	dying := f.db.Open("fraud")
 	go func() {
-		defer close(killed)
-		_ = dying.Consume(ctx, queue.Consumer{Name: "fraud"}, func(ctx context.Context, tx *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
-			close(entered)
-			// The server ends the connection, as it does when a machine is gone.
-			_, err := f.db.Owner.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'countersign_fraud' AND pid <> pg_backend_pid() AND state = 'idle in transaction'`)
-			if err != nil {
-				t.Error(err)
-			}
-			cancel()
-			return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Body: []byte("lost")}}), nil
-		})
+		_ = queue.New(dying, f.db.Config("fraud"), nil).Consume(ctx, queue.Consumer{Name: "fraud", Lease: 100 * time.Millisecond},
+			func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
+				_ = dying.Close()
+				close(entered)
+				return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Body: []byte("lost")}}), nil
+			})
 	}()
 	receive(f, entered)
-	receive(f, killed)
-	if n := f.count("SELECT count(*) FROM countersign.reply"); n != 0 {
-		t.Fatalf("%d replies of a dead handler", n)
-	}
 	got := make(chan queue.Task, 1)
-	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud"}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", Poll: 20 * time.Millisecond}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 		got <- tasks[0]
 		return all(len(tasks), queue.Verdict{Disposition: queue.Done}), nil
 	})
 	if task := receive(f, got); task.Request != s.ID || task.Attempts != 0 {
 		t.Errorf("redelivered %+v", task)
+	}
+	if n := f.count("SELECT count(*) FROM countersign.reply"); n != 0 {
+		t.Fatalf("%d replies of a dead handler", n)
 	}
 }
 
@@ -245,7 +238,7 @@ func TestReplicasNeverBothDeliver(t *testing.T) {
 	var mu sync.Mutex
 	times := map[uuid.UUID]int{}
 	done := make(chan struct{})
-	handler := func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	handler := func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 		return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Body: []byte("x")}}), nil
 	}
 	committed := func(tasks []queue.Task, _ []queue.Verdict) {
@@ -282,7 +275,7 @@ func TestDeadLetter(t *testing.T) {
 	good := make(chan uuid.UUID, 10)
 	var mu sync.Mutex
 	var attempts []int
-	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", MaxAttempts: 3, Workers: 1}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", MaxAttempts: 3, Workers: 1}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 		for _, task := range tasks {
 			if task.Request == poison {
 				mu.Lock()
@@ -315,7 +308,7 @@ func TestDeadLetter(t *testing.T) {
 func TestPanicIsAFailedDelivery(t *testing.T) {
 	f := newFixture(t)
 	s := f.submit(1)[0]
-	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", MaxAttempts: 1}, func(context.Context, *sql.Tx, []queue.Task) ([]queue.Verdict, error) {
+	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", MaxAttempts: 1}, func(context.Context, []queue.Task) ([]queue.Verdict, error) {
 		panic("a secret")
 	})
 	view := f.await(s.ID, func(v queue.View) bool { return task(v, "fraud").State == "dead" })
@@ -362,7 +355,7 @@ func TestWrongVerdictsChangeNothing(t *testing.T) {
 		t.Run("fail/"+name, func(t *testing.T) {
 			f := newFixture(t)
 			s := f.submit(1)[0]
-			f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", MaxAttempts: 2}, func(context.Context, *sql.Tx, []queue.Task) ([]queue.Verdict, error) {
+			f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", MaxAttempts: 2}, func(context.Context, []queue.Task) ([]queue.Verdict, error) {
 				return verdicts, nil
 			})
 			f.await(s.ID, func(v queue.View) bool { return task(v, "fraud").State == "dead" })
@@ -382,7 +375,7 @@ func TestParkAndUnpark(t *testing.T) {
 	var mu sync.Mutex
 	n := 0
 	f.consume(q, queue.Consumer{Name: "approval", Poll: 20 * time.Millisecond, AfterCommit: func([]queue.Task, []queue.Verdict) { parked <- struct{}{} }},
-		func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+		func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			n++
@@ -403,7 +396,7 @@ func TestParkAndUnpark(t *testing.T) {
 		t.Fatal("a parked task was delivered")
 	default:
 	}
-	if err := q.Unpark(f.ctx, nil, "approval", s.ID); err != nil {
+	if err := q.Unpark(f.ctx, "approval", s.ID); err != nil {
 		t.Fatal(err)
 	}
 	if got := receive(f, delivered); got != 2 {
@@ -411,38 +404,35 @@ func TestParkAndUnpark(t *testing.T) {
 	}
 }
 
-// A vote that arrives while its request is being parked must not be missed.
-func TestUnparkWhileParking(t *testing.T) {
-	f := newFixture(t)
-	s := f.submit(1)[0]
-	q := f.queue("approval")
-	entered, voted := make(chan struct{}), make(chan struct{})
-	again := make(chan struct{}, 1)
-	first := true
-	f.consume(q, queue.Consumer{Name: "approval", Workers: 1, Poll: time.Hour}, func(context.Context, *sql.Tx, []queue.Task) ([]queue.Verdict, error) {
-		if !first {
-			again <- struct{}{}
-			return []queue.Verdict{{Disposition: queue.Done}}, nil
-		}
-		first = false
-		close(entered)
-		<-voted
-		return []queue.Verdict{{Disposition: queue.Park}}, nil
-	})
-	receive(f, entered)
-	unparked := make(chan error, 1)
-	go func() { unparked <- q.Unpark(f.ctx, nil, "approval", s.ID) }()
-	// The vote's statement waits for the parking transaction's lock.
-	for f.count("SELECT count(*) FROM pg_locks WHERE NOT granted") == 0 {
-		if f.ctx.Err() != nil {
-			t.Fatal("the vote does not wait")
-		}
+// A vote that arrives while its request is being worked on must not be missed,
+// and waits for nobody.
+func TestUnparkWhileDeciding(t *testing.T) {
+	for _, disposition := range []queue.Disposition{queue.Park, queue.Retry} {
+		t.Run(fmt.Sprint(disposition), func(t *testing.T) {
+			f := newFixture(t)
+			s := f.submit(1)[0]
+			q := f.queue("approval")
+			entered, voted := make(chan struct{}), make(chan struct{})
+			again := make(chan struct{}, 1)
+			first := true
+			f.consume(q, queue.Consumer{Name: "approval", Workers: 1, Poll: time.Hour}, func(context.Context, []queue.Task) ([]queue.Verdict, error) {
+				if !first {
+					again <- struct{}{}
+					return []queue.Verdict{{Disposition: queue.Done}}, nil
+				}
+				first = false
+				close(entered)
+				<-voted
+				return []queue.Verdict{{Disposition: disposition, Delay: time.Hour}}, nil
+			})
+			receive(f, entered)
+			if err := q.Unpark(f.ctx, "approval", s.ID); err != nil {
+				t.Fatal(err)
+			}
+			close(voted)
+			receive(f, again)
+		})
 	}
-	close(voted)
-	if err := receive(f, unparked); err != nil {
-		t.Fatal(err)
-	}
-	receive(f, again)
 }
 
 func TestParkAndRetryWithDelay(t *testing.T) {
@@ -451,7 +441,7 @@ func TestParkAndRetryWithDelay(t *testing.T) {
 			f := newFixture(t)
 			f.submit(1)
 			delivered := make(chan queue.Task, 3)
-			f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", Poll: time.Hour, Workers: 1}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+			f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", Poll: time.Hour, Workers: 1}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 				delivered <- tasks[0]
 				if len(delivered) == 1 {
 					return []queue.Verdict{{Disposition: disposition, Delay: 50 * time.Millisecond}}, nil
@@ -478,7 +468,7 @@ func TestLostNotifications(t *testing.T) {
 	f := newFixture(t)
 	role, signing, proposer := f.silent("fraud"), f.silent("signing"), f.silent("proposer")
 	epoch := message.EpochID{9}
-	f.consume(role, queue.Consumer{Name: "fraud", Poll: 20 * time.Millisecond}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	f.consume(role, queue.Consumer{Name: "fraud", Poll: 20 * time.Millisecond}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 		return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Epochs: []message.EpochID{epoch}}}), nil
 	})
 	f.run(func() error {

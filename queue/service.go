@@ -14,7 +14,7 @@ import (
 )
 
 // Queue is one service's access to the queue. It is safe for concurrent use.
-// All transactions handed to its methods must come from the same pool.
+// A transaction handed to Finish must come from the same pool.
 type Queue struct {
 	db       *sql.DB
 	config   database.Config

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/lib/pq"
 
 	"github.com/countersign/countersign/internal/database"
@@ -14,38 +13,60 @@ import (
 )
 
 // settle writes verdicts and replies, and acknowledges tasks of requests that
-// have ended. Its statements fail where a task is not there any more.
-func (q *Queue) settle(ctx context.Context, tx *sql.Tx, consumer string, b *batch, verdicts []Verdict) error {
+// have ended, in one statement: it fails with errLost, and writes nothing, where
+// a task is not there any more. It reports whether a task that was to be kept is
+// ready, because Unpark came meanwhile.
+func (q *Queue) settle(ctx context.Context, consumer string, b *batch, verdicts []Verdict) (unparked bool, err error) {
 	p := newSettlement(b, verdicts)
 	if err := p.addReplies(consumer, b, verdicts); err != nil {
-		return err
-	}
-	run := func(s *database.Statement, args ...any) error {
-		stmt, err := s.On(ctx, q.db, tx)
-		if err == nil {
-			_, err = stmt.ExecContext(ctx, args...)
-		}
-		if err != nil {
-			return fmt.Errorf("settling tasks: %w", err)
-		}
-		return nil
-	}
-	var err error
-	switch {
-	case len(p.kept) == 0:
-	case p.leases():
-		err = run(q.sql.lease, consumer, p.kept, p.delays[0])
-	default:
-		err = run(q.sql.keep, consumer, p.kept, p.states, p.delays, p.seen, p.notes)
+		return false, err
 	}
 	switch {
-	case err != nil:
+	case len(p.kept) > 0:
+		return q.settleMixed(ctx, consumer, p)
 	case len(p.replies) > 0:
-		err = run(q.sql.settle, consumer, p.done, p.replies, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload())
+		return false, q.settleBy(ctx, q.sql.settle, consumer, p.done, p.replies, p.bodies, p.attachments, p.epochs,
+			p.decisive, p.hint.payload())
 	case len(p.done) > 0:
-		err = run(q.sql.settleSilently, consumer, p.done)
+		return false, q.settleBy(ctx, q.sql.settleSilently, consumer, p.done)
 	}
-	return err
+	return false, nil
+}
+
+func (q *Queue) settleBy(ctx context.Context, s *database.Statement, args ...any) error {
+	stmt, err := s.On(ctx, q.db, nil)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx, args...)
+	}
+	return settled(err)
+}
+
+// settleMixed settles a batch of which something is kept. Who has no replies
+// may have no right to write any: there is a statement without them.
+func (q *Queue) settleMixed(ctx context.Context, consumer string, p *settlement) (unparked bool, err error) {
+	args := []any{consumer, p.kept, p.states, p.delays, p.seen, p.notes, p.versions, p.done}
+	var divided int
+	var told sql.NullString
+	s, dest := q.sql.keep, []any{&unparked, &divided}
+	if len(p.replies) > 0 {
+		args = append(args, p.replies, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload())
+		s, dest = q.sql.settleMixed, append(dest, &told)
+	}
+	stmt, err := s.On(ctx, q.db, nil)
+	if err == nil {
+		err = stmt.QueryRowContext(ctx, args...).Scan(dest...)
+	}
+	return unparked, settled(err)
+}
+
+func settled(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case lost(err):
+		return errLost
+	}
+	return fmt.Errorf("settling tasks: %w", err)
 }
 
 // settlement holds the parameters of the settling statements.
@@ -53,6 +74,7 @@ type settlement struct {
 	done, kept          uuidArray
 	notes               textArray
 	states, seen        pq.Int64Array
+	versions            pq.Int64Array
 	delays              pq.Float64Array
 	replies             uuidArray // their requests
 	bodies, attachments byteaArray
@@ -74,40 +96,30 @@ const forever = -1
 func newSettlement(b *batch, verdicts []Verdict) *settlement {
 	p := &settlement{done: b.ended}
 	for i, v := range verdicts {
-		id, delay := b.tasks[i].Request, v.Delay.Seconds()
+		delay := v.Delay.Seconds()
 		switch v.Disposition {
 		case Done:
-			p.done = append(p.done, id)
+			p.done = append(p.done, b.tasks[i].Request)
 		case Park:
 			if v.Delay == 0 {
 				delay = forever
 			}
-			p.keep(id, stateParked, delay, 0, v.Note)
+			p.keep(b, i, stateParked, delay, 0, v.Note)
 		case Retry:
-			p.keep(id, stateReady, delay, 0, v.Note)
+			p.keep(b, i, stateReady, delay, 0, v.Note)
 		case Dead:
-			p.keep(id, stateDead, forever, 0, v.Note)
+			p.keep(b, i, stateDead, forever, 0, v.Note)
 		case Await:
-			p.keep(id, stateReady, 0, b.seen[i], v.Note)
+			p.keep(b, i, stateReady, 0, b.seen[i], v.Note)
 		}
 	}
 	return p
 }
 
-func (p *settlement) keep(id uuid.UUID, state int64, delay float64, seen int64, text string) {
-	p.kept, p.states, p.delays = append(p.kept, id), append(p.states, state), append(p.delays, delay)
+func (p *settlement) keep(b *batch, i int, state int64, delay float64, seen int64, text string) {
+	p.kept, p.versions = append(p.kept, b.tasks[i].Request), append(p.versions, b.versions[i])
+	p.states, p.delays = append(p.states, state), append(p.delays, delay)
 	p.seen, p.notes = append(p.seen, seen), append(p.notes, note(text))
-}
-
-// leases reports whether all that is kept is ready again after one delay, with
-// nothing to remember.
-func (p *settlement) leases() bool {
-	for i := range p.kept {
-		if p.states[i] != stateReady || p.delays[i] != p.delays[0] || p.seen[i] != 0 || p.notes[i] != "" {
-			return false
-		}
-	}
-	return true
 }
 
 func (p *settlement) addReplies(consumer string, b *batch, verdicts []Verdict) error {

@@ -14,8 +14,9 @@ var queries embed.FS
 type statements struct {
 	submit, submitted                     *database.Statement
 	claim, claimFailed, claimOne          *database.Statement
-	settle, settleSilently, keep, lease   *database.Statement
-	fail, sweep                           *database.Statement
+	settle, settleSilently                *database.Statement
+	keep, settleMixed                     *database.Statement
+	fail, release, sweep                  *database.Statement
 	gather, look, lookRecent, newestReply *database.Statement
 	askAgain, unpark, stalled, reclaim    *database.Statement
 	intents, finish, results              *database.Statement
@@ -28,8 +29,8 @@ func newStatements() *statements {
 		submit: statement("submit"), submitted: statement("submitted"),
 		claim: statement("claim"), claimFailed: statement("claim_failed"), claimOne: statement("claim_one"),
 		settle: statement("settle"), settleSilently: statement("settle_silently"),
-		keep: statement("keep"), lease: statement("lease"),
-		fail: statement("fail"), sweep: statement("sweep"),
+		keep: statement("keep"), settleMixed: statement("settle_mixed"),
+		fail: statement("fail"), release: statement("release"), sweep: statement("sweep"),
 		gather: statement("gather"), look: statement("look"), lookRecent: statement("look_recent"),
 		newestReply: statement("newest_reply"),
 		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"), reclaim: statement("reclaim"),

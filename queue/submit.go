@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 
@@ -90,7 +91,8 @@ func (q *Queue) insert(ctx context.Context, batch []Submission, consumers []stri
 	out := make(map[uuid.UUID]bool, n)
 	for rows.Next() {
 		var id uuid.UUID
-		if err := rows.Scan(&id); err != nil {
+		var told sql.RawBytes
+		if err := rows.Scan(&id, &told); err != nil {
 			return nil, err
 		}
 		out[id] = true

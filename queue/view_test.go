@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"testing"
@@ -97,7 +96,7 @@ func TestAttackInjectedRowsAreOnlyBytes(t *testing.T) {
 		t.Error("a hash of a wrong length passes as one")
 	}
 	delivered := make(chan uuid.UUID, 5)
-	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud"}, func(_ context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud"}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 		for _, task := range tasks {
 			delivered <- task.Request
 		}
@@ -135,9 +134,10 @@ func TestAttackFloodOfReplies(t *testing.T) {
 func TestInvalidUse(t *testing.T) {
 	f := newFixture(t)
 	q := f.silent("signing")
-	handler := func(context.Context, *sql.Tx, []queue.Task) ([]queue.Verdict, error) { return nil, nil }
+	handler := func(context.Context, []queue.Task) ([]queue.Verdict, error) { return nil, nil }
 	for name, err := range map[string]error{
 		"no-name":    q.Consume(f.ctx, queue.Consumer{}, handler),
+		"long-lease": q.Consume(f.ctx, queue.Consumer{Name: "x", Lease: time.Hour}, handler),
 		"no-handler": q.Consume(f.ctx, queue.Consumer{Name: "x"}, nil),
 		"no-senders": q.Gather(f.ctx, queue.Gatherer{Consumer: queue.Consumer{Name: "x"}}, nil),
 	} {

@@ -2,7 +2,6 @@ package signing
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -139,7 +138,7 @@ func (s *Service) askDue(ctx context.Context) error {
 			s.asked.forget(id)
 		case errors.Is(err, queue.ErrNotFound):
 			if s.asked.ask(id, roles) {
-				faults = append(faults, s.askAgain(ctx, id, roles))
+				faults = append(faults, s.cfg.Queue.AskAgain(ctx, id, roles))
 			}
 		default:
 			faults = append(faults, err)
@@ -162,30 +161,10 @@ func (s *Service) askStalled(ctx context.Context) error {
 	var faults []error
 	for _, r := range stalled {
 		if s.asked.ask(r.Request, r.Missing) {
-			faults = append(faults, s.askAgain(ctx, r.Request, r.Missing))
+			faults = append(faults, s.cfg.Queue.AskAgain(ctx, r.Request, r.Missing))
 		}
 	}
 	return errors.Join(faults...)
-}
-
-func (s *Service) askAgain(ctx context.Context, id uuid.UUID, roles []string) error {
-	return s.inTransaction(ctx, func(tx *sql.Tx) error {
-		return s.cfg.Queue.AskAgain(ctx, tx, id, roles)
-	})
-}
-
-func (s *Service) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := s.cfg.DB.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("beginning transaction: %w", err)
-	}
-	if err := do(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("committing: %w", err)
-	}
-	return nil
 }
 
 // once remembers messages, so that each is logged once.

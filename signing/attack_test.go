@@ -169,6 +169,20 @@ func TestAttackTwoInstancesCreateOneWallet(t *testing.T) {
 	wantStatus(t, w.result(w.submit(message.KindAccountCreate, accountCreate, time.Hour)), message.StatusDone)
 }
 
+// TestStopFinishesWhatWasBegun: an instance that is told to stop while it makes
+// a seed commits the wallet first.
+func TestStopFinishesWhatWasBegun(t *testing.T) {
+	w := newWorld(t)
+	slow := &blockingSource{SeedSource: wallet.NewSoftwareSource(), entered: make(chan struct{}), release: make(chan struct{})}
+	i := w.ready(w.start(func(c *signing.Config) { c.Seeds = slow }))
+	id := w.createWallet()
+	<-slow.entered
+	i.quit()
+	close(slow.release)
+	i.stop()
+	wantStatus(t, w.result(id), message.StatusDone)
+}
+
 // TestAttackTwoInstancesSignOneRequest: both get all approvals; one result.
 func TestAttackTwoInstancesSignOneRequest(t *testing.T) {
 	w := newWorld(t)

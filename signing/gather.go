@@ -2,7 +2,6 @@ package signing
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"strings"
@@ -14,12 +13,13 @@ import (
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/signing/countersigned"
+	"github.com/countersign/countersign/signing/internal/cores"
 )
 
 // How requests are taken from the queue.
 const (
-	// batch bounds a transaction: 256 verifications take about 120 ms of one
-	// core, a fraction of the lease. Nothing waits for a batch to fill.
+	// batch bounds what is taken at once: 256 verifications take about 90 ms of
+	// one core, a fraction of the lease. Nothing waits for a batch to fill.
 	batch = 256
 	// workers is 1 so that what arrives during a commit makes one batch and not
 	// several; a batch is verified and carried out on all cores.
@@ -28,9 +28,9 @@ const (
 	// defaultLease is much longer than a signature takes, and short enough
 	// after a crash.
 	defaultLease = 5 * time.Second
-	// concludeTimeout bounds what is done after the commit, so that a stop of
-	// the service does not wait for a database that is gone.
-	concludeTimeout = 20 * time.Second
+	// carryOutTimeout bounds the making of a key, for which a device may be
+	// asked, and the writing of its record.
+	carryOutTimeout = 20 * time.Second
 	// pause is the delay before a case that could not be examined, or whose
 	// end the two clocks disagree on, is looked at again.
 	pause = time.Second
@@ -39,7 +39,7 @@ const (
 func (s *Service) gatherer() queue.Gatherer {
 	return queue.Gatherer{
 		Consumer: queue.Consumer{
-			Name: secrets.ServiceSigning, Batch: batch, Workers: workers, Poll: gatherPoll,
+			Name: secrets.ServiceSigning, Batch: batch, Workers: workers, Poll: gatherPoll, Lease: s.cfg.Lease,
 			// A request ends by a result or by its own expiry, never as a dead
 			// letter: handle returns an error only if the database fails.
 			MaxAttempts: math.MaxInt32,
@@ -49,71 +49,70 @@ func (s *Service) gatherer() queue.Gatherer {
 	}
 }
 
-// work is what one batch comes to, within its transaction.
+// work is what one batch comes to.
 type work struct {
 	s        *Service
-	tx       *sql.Tx
 	verdicts []queue.Verdict
-	requests []*countersigned.Request // to be carried out after the commit
+	requests []*countersigned.Request // to be carried out when the intents stand
 	intents  []queue.Intent
-	ends     []end // to be committed after the commit
+	ends     []end // to be committed after the verdicts
 }
 
-// handle verifies a batch and records the intents with their audit entries in
-// its transaction. Keys are opened, and results written, in what it returns,
-// which runs after the commit. Until then, and for some seconds more, the lease
-// keeps other instances away.
-func (s *Service) handle(ctx context.Context, tx *sql.Tx, cases []queue.Gathered) ([]queue.Verdict, func(context.Context) error, error) {
-	w := &work{s: s, tx: tx}
+// handle verifies a batch that was leased to this instance. The queue commits
+// the intents with their audit entries, and only if they stand it has conclude
+// open keys and write results. The lease keeps other instances away until then;
+// what has no result when it is over is verified again, by whoever is first.
+func (s *Service) handle(ctx context.Context, cases []queue.Gathered) (queue.Work, error) {
+	w := &work{s: s}
 	for i, e := range w.verify(ctx, cases) {
 		verdict, err := w.take(ctx, cases[i], e)
 		if err != nil {
-			return nil, nil, err
+			return queue.Work{}, err
 		}
 		w.verdicts = append(w.verdicts, verdict)
 	}
-	if err := w.record(ctx); err != nil {
-		return nil, nil, err
+	out := queue.Work{Verdicts: w.verdicts, Intents: w.intents}
+	if len(w.requests) > 0 || len(w.ends) > 0 {
+		out.After = w.conclude
 	}
-	return w.verdicts, w.conclude, nil
+	return out, nil
 }
 
-// examined is what verifying one case came to.
-type examined struct {
-	finding countersigned.Finding
-	err     error
-}
-
-// verify verifies a batch, on all cores. It looks a second time at those that
-// lack approvals although replies are there: a new instance's first approval
-// may be read before its announcement.
-func (w *work) verify(ctx context.Context, cases []queue.Gathered) []examined {
-	out := make([]examined, len(cases))
-	look := func(i int) { out[i].finding, out[i].err = w.s.verifier.Verify(ctx, caseOf(cases[i])) }
-	onAllCores(len(cases), look)
-	var again []int
+// verify verifies a batch. It looks a second time at those that lack approvals
+// although replies are there: a new instance's first approval may be read
+// before its announcement.
+func (w *work) verify(ctx context.Context, gathered []queue.Gathered) []countersigned.Examined {
+	cases := make([]countersigned.Case, len(gathered))
+	for i, g := range gathered {
+		cases[i] = caseOf(g)
+	}
+	out := w.s.verifier.VerifyAll(ctx, cases)
+	var late []int
+	var again []countersigned.Case
 	for i, e := range out {
-		if e.err == nil && e.finding.Ruling == countersigned.Incomplete && len(cases[i].Replies) > 0 {
-			again = append(again, i)
+		if e.Err == nil && e.Finding.Ruling == countersigned.Incomplete && len(cases[i].Replies) > 0 {
+			late, again = append(late, i), append(again, cases[i])
 		}
 	}
 	if len(again) == 0 {
 		return out
 	}
 	if err := w.s.listen(ctx); err != nil {
-		for _, i := range again {
-			out[i].err = err
+		for _, i := range late {
+			out[i].Err = err
 		}
 		return out
 	}
-	onAllCores(len(again), func(i int) { look(again[i]) })
+	for j, e := range w.s.verifier.VerifyAll(ctx, again) {
+		out[late[j]] = e
+	}
 	return out
 }
 
-func (w *work) take(ctx context.Context, g queue.Gathered, e examined) (queue.Verdict, error) {
-	f := e.finding
-	if e.err != nil {
-		w.s.cfg.Log.Warn("request could not be examined", "request", g.Request, "error", e.err)
+func (w *work) take(ctx context.Context, g queue.Gathered, e countersigned.Examined) (queue.Verdict, error) {
+	f := e.Finding
+	if e.Err != nil {
+		w.s.cfg.Log.Warn("request could not be examined", "request", g.Request, "error", e.Err)
 		return queue.Verdict{Disposition: queue.Retry, Delay: pause}, nil
 	}
 	switch f.Ruling {
@@ -143,7 +142,7 @@ func (w *work) countersigned(id uuid.UUID, r *countersigned.Request) (queue.Verd
 	w.s.asked.answered(id)
 	w.requests = append(w.requests, r)
 	w.intents = append(w.intents, queue.Intent{Request: id, Instance: w.s.cfg.Instance, Body: intent})
-	return queue.Verdict{Disposition: queue.Retry, Delay: w.s.cfg.Lease}, nil
+	return queue.Verdict{Disposition: queue.Hold}, nil
 }
 
 func (w *work) end(id uuid.UUID, f countersigned.Finding, status message.Status) (queue.Verdict, error) {
@@ -154,7 +153,7 @@ func (w *work) end(id uuid.UUID, f countersigned.Finding, status message.Status)
 		return queue.Verdict{}, err
 	}
 	w.ends = append(w.ends, e)
-	return queue.Verdict{Disposition: queue.Retry, Delay: w.s.cfg.Lease}, nil
+	return queue.Verdict{Disposition: queue.Hold}, nil
 }
 
 // incomplete asks the roles whose approvals do not hold, and waits.
@@ -166,7 +165,7 @@ func (w *work) incomplete(ctx context.Context, g queue.Gathered, f countersigned
 	}
 	if w.s.asked.ask(g.Request, f.Missing) {
 		w.s.cfg.Log.Info("asking again", "request", g.Request, "missing", f.Missing, "reasons", note)
-		if err := w.s.cfg.Queue.AskAgain(ctx, w.tx, g.Request, f.Missing); err != nil {
+		if err := w.s.cfg.Queue.AskAgain(ctx, g.Request, f.Missing); err != nil {
 			return queue.Verdict{}, fmt.Errorf("asking again: %w", err)
 		}
 	}
@@ -181,26 +180,17 @@ func noteOf(f countersigned.Finding) string {
 	return strings.Join(parts, ", ")
 }
 
-// record writes the intents with their audit entries, in one statement.
-func (w *work) record(ctx context.Context) error {
-	if err := w.s.cfg.Queue.RecordIntents(ctx, w.tx, w.intents); err != nil {
-		return fmt.Errorf("recording intents: %w", err)
-	}
-	return nil
-}
-
 // conclude carries out what was approved, and commits all results: creations
 // each in a transaction of its own, the rest together. It logs its errors and
 // returns none: whatever has no result yet is verified again when its lease is
-// over.
+// over. Statements that are part of every request run under the queue's own
+// context, which nothing cancels: the connection bounds them, and watching a
+// context costs two changes of goroutine for each.
 func (w *work) conclude(ctx context.Context) error {
-	// What was begun is finished, also when the service is told to stop.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), concludeTimeout)
-	defer cancel()
 	for _, e := range w.carryOut(ctx) {
 		switch {
 		case e.creates():
-			w.logged(1, w.s.create(ctx, e))
+			w.create(ctx, e)
 		case e.result.Body != nil:
 			w.ends = append(w.ends, e)
 		}
@@ -214,8 +204,10 @@ func (w *work) conclude(ctx context.Context) error {
 // carryOut carries out what was approved, on all cores. The end of what is to
 // be verified again is empty.
 func (w *work) carryOut(ctx context.Context) []end {
+	ctx, cancel := context.WithTimeout(ctx, carryOutTimeout)
+	defer cancel()
 	ends := make([]end, len(w.requests))
-	onAllCores(len(ends), func(i int) {
+	cores.Each(len(ends), func(i int) {
 		var err error
 		if ends[i], err = w.s.do(ctx, w.requests[i]); err != nil {
 			w.s.cfg.Log.Warn("request was not concluded", "request", w.requests[i].ID(), "error", err)
@@ -223,6 +215,12 @@ func (w *work) carryOut(ctx context.Context) []end {
 		}
 	})
 	return ends
+}
+
+func (w *work) create(ctx context.Context, e end) {
+	ctx, cancel := context.WithTimeout(ctx, carryOutTimeout)
+	defer cancel()
+	w.logged(1, w.s.create(ctx, e))
 }
 
 func (w *work) logged(results int, err error) {

@@ -124,6 +124,20 @@ func (s *Service) create(ctx context.Context, e end) error {
 	return nil
 }
 
+func (s *Service) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := s.cfg.DB.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning transaction: %w", err)
+	}
+	if err := do(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
 func (s *Service) concluded(ends []end) {
 	for _, e := range ends {
 		s.asked.forget(e.result.Request)

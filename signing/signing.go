@@ -2,7 +2,10 @@
 // policy services, gathers their approvals, has each request verified from
 // scratch, records the intent, has the one approved key used, and commits the
 // signed result, in this order. Package countersigned does all that touches
-// keys.
+// keys. Nothing is decided inside an open transaction: a request is leased, and
+// each write is one statement (a new wallet's or account's: two, with its
+// result). Who dies leaves the lease to end, after which another instance
+// verifies the request from scratch.
 //
 // It trusts its own keyring, the genesis document and the policy document that
 // the admins' quorum signed. It believes nothing that it reads from the queue
@@ -54,8 +57,8 @@ type Config struct {
 	Log         *slog.Logger
 	// Instance names this process among its replicas; empty: a random name.
 	Instance string
-	// Lease is how long a recorded intent keeps other instances away from a
-	// request; zero: 5 s.
+	// Lease is how long a request that this instance has taken is kept from
+	// others; zero: 5 s.
 	Lease time.Duration
 	// Tidy is how often expired notices are deleted, and requests looked for
 	// that have passed their expiry unnoticed; zero: one minute.

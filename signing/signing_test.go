@@ -122,6 +122,31 @@ func TestUselessApprovalIsAskedForAgain(t *testing.T) {
 	}
 }
 
+// TestMissingApprovalIsShown: while an approval that does not hold is asked for
+// again, the request waits with a note that says which and why.
+func TestMissingApprovalIsShown(t *testing.T) {
+	w := newWorld(t)
+	w.ready(w.start(nil))
+	w.needAccount()
+	hold := make(chan struct{})
+	asked := 0
+	w.players["fraud"].set(func(r *policytest.Role, a policytest.Asked) (policytest.Answer, bool) {
+		if asked++; asked == 1 {
+			a.Policy.Version = 7
+		} else {
+			<-hold
+		}
+		return r.Approve(a, time.Now()), true
+	})
+	id := w.transfer(time.Hour)
+	w.until("it is said what is missing", func() bool {
+		return w.count("SELECT count(*) FROM countersign.task WHERE consumer = 'signing' AND request_id = $1 AND note = $2",
+			id, "fraud: "+countersigned.CodeApprovalPolicy) == 1
+	})
+	close(hold)
+	wantStatus(t, w.result(id), message.StatusSigned)
+}
+
 func TestVerifiers(t *testing.T) {
 	w := newWorld(t)
 	got, err := signing.Verifiers(w.d.Keyrings[secrets.ServiceSigning], w.d.Genesis.Roles)

@@ -3,6 +3,7 @@ package signing_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -38,6 +39,7 @@ type world struct {
 	d        *deploymenttest.Deployment
 	proposer *queue.Queue
 	players  map[string]*player
+	active   *document.Active // version 1
 	wallet   string
 	account  string
 }
@@ -45,7 +47,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	db := databasetest.New(t)
-	w := &world{t: t, db: db, d: db.Deployment, players: map[string]*player{}}
+	w := &world{t: t, db: db, d: db.Deployment, players: map[string]*player{}, active: db.Deployment.Active(nil)}
 	w.proposer = w.queue(secrets.ServiceProposer, nil)
 	w.push(nil)
 	for _, role := range w.d.Genesis.Roles {
@@ -65,8 +67,9 @@ func (w *world) queue(service string, db *sql.DB) *queue.Queue {
 	return q
 }
 
-// background runs do until the test ends, and waits for it then.
-func (w *world) background(do func(context.Context) error) (stop func()) {
+// background runs do until the test ends, and waits for it then. Quit tells it
+// to end, stop waits for that as well.
+func (w *world) background(do func(context.Context) error) (quit, stop func()) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -78,7 +81,7 @@ func (w *world) background(do func(context.Context) error) (stop func()) {
 	}()
 	stop = func() { cancel(); <-done }
 	w.t.Cleanup(stop)
-	return stop
+	return cancel, stop
 }
 
 // push publishes a policy version as the operator.
@@ -96,7 +99,8 @@ func (w *world) push(edit func(*document.Document)) {
 type instance struct {
 	*signing.Service
 	chain *recordingChain
-	stop  func()
+	quit  func() // tells it to end
+	stop  func() // waits for that as well
 }
 
 // start runs a signing instance; edit may change its configuration.
@@ -121,7 +125,7 @@ func (w *world) start(edit func(*signing.Config)) *instance {
 	s, err := signing.New(cfg)
 	must(w.t, err)
 	i := &instance{Service: s, chain: chain}
-	i.stop = w.background(s.Run)
+	i.quit, i.stop = w.background(s.Run)
 	return i
 }
 
@@ -239,7 +243,7 @@ func (p *player) announce(ctx context.Context, n queue.Notice) error {
 	})
 }
 
-func (p *player) handle(ctx context.Context, _ *sql.Tx, tasks []queue.Task) ([]queue.Verdict, error) {
+func (p *player) handle(ctx context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 	var out []queue.Verdict
 	for _, task := range tasks {
 		out = append(out, p.one(ctx, task))
@@ -258,7 +262,7 @@ func (p *player) one(ctx context.Context, task queue.Task) queue.Verdict {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	asked := policytest.Asked{ID: task.Request.String(), Envelope: task.Body, Meaning: m, Policy: p.w.d.Active(nil).Ref}
+	asked := policytest.Asked{ID: task.Request.String(), Envelope: task.Body, Meaning: m, Policy: p.w.active.Ref}
 	p.asked[asked.ID]++
 	if p.parks > 0 {
 		return queue.Verdict{Disposition: queue.Park, Delay: p.parks}
@@ -337,11 +341,14 @@ func (w *world) result(id uuid.UUID) message.Result {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	got, err := w.proposer.Await(ctx, id)
+	got, err := w.proposer.ResultOf(ctx, id)
+	if errors.Is(err, queue.ErrNotFound) {
+		got, err = w.proposer.Await(ctx, id)
+	}
 	if err != nil {
 		w.t.Fatalf("waiting for %s: %v", id, err)
 	}
-	key := w.d.Active(nil).IdentityKeys(message.RoleSigning)[0]
+	key := w.active.IdentityKeys(message.RoleSigning)[0]
 	public, err := key.Ed25519()
 	must(w.t, err)
 	var r message.Result

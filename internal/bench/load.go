@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,8 +42,8 @@ type transfer struct {
 	MaxPrice string `json:"max_fee_per_gas"`
 }
 
-// sign asks for one signature and waits for it.
-func (l *load) sign(ctx context.Context) error {
+// prepare makes and signs the statement of the next transfer.
+func (l *load) prepare() (client.Signed, error) {
 	a := l.accounts[l.next.Add(1)%uint64(len(l.accounts))]
 	payload := transfer{
 		Type: "eip1559", ChainID: "1", Nonce: fmt.Sprint(a.nonce.Add(1)),
@@ -50,9 +52,14 @@ func (l *load) sign(ctx context.Context) error {
 	}
 	s, err := l.client.NewStatement(message.KindEthereumTransaction, a.wallet, a.id, payload, 10*time.Minute)
 	if err != nil {
-		return err
+		return client.Signed{}, err
 	}
-	r, err := l.client.Submit(ctx, s, wait)
+	return l.client.Sign(s)
+}
+
+// sign asks for one signature and waits for it.
+func (l *load) sign(ctx context.Context, s client.Signed) error {
+	r, err := l.client.Send(ctx, s, wait)
 	if err != nil {
 		return err
 	}
@@ -62,12 +69,27 @@ func (l *load) sign(ctx context.Context) error {
 	return nil
 }
 
-// oneAtATime returns the time of each of count requests, POST to signature.
+// one prepares a transfer and has it signed.
+func (l *load) one(ctx context.Context) error {
+	s, err := l.prepare()
+	if err != nil {
+		return err
+	}
+	return l.sign(ctx, s)
+}
+
+// oneAtATime returns the time of each of count requests, POST to signature:
+// from when the statement is sent until its answer was read.
 func (l *load) oneAtATime(ctx context.Context, count int) ([]time.Duration, error) {
+	defer likeOneService()()
 	var out []time.Duration
 	for i := range count + count/10 {
+		s, err := l.prepare()
+		if err != nil {
+			return nil, err
+		}
 		start := time.Now()
-		if err := l.sign(ctx); err != nil {
+		if err := l.sign(ctx, s); err != nil {
 			return nil, err
 		}
 		if i >= count/10 { // the first tenth warms up
@@ -77,6 +99,21 @@ func (l *load) oneAtATime(ctx context.Context, count int) ([]time.Duration, erro
 	return out, nil
 }
 
+// likeOneService gives the client no more cores than a service has (internal/dev)
+// until what it returns is called: it shares them with all that is measured, and
+// idle threads that look for work would take time from it.
+func likeOneService() (end func()) {
+	cores := runtime.GOMAXPROCS(max(1, runtime.NumCPU()/2))
+	percent := debug.SetGCPercent(gcPercent)
+	return func() {
+		runtime.GOMAXPROCS(cores)
+		debug.SetGCPercent(percent)
+	}
+}
+
+// gcPercent is what the services have, for the same reason: little is live.
+const gcPercent = 300
+
 type saturation struct {
 	perSecond     float64
 	count, failed int
@@ -85,6 +122,7 @@ type saturation struct {
 // saturate keeps p.clients requests under way and counts those that end in
 // the counted time. A failure is an error if nothing was signed at all.
 func (l *load) saturate(ctx context.Context, p plan) (saturation, error) {
+	defer likeOneService()()
 	ctx, cancel := context.WithTimeout(ctx, p.warm+p.counted+wait)
 	defer cancel()
 	var (
@@ -96,7 +134,7 @@ func (l *load) saturate(ctx context.Context, p plan) (saturation, error) {
 	for range p.clients {
 		wait.Go(func() {
 			for !done.Load() && ctx.Err() == nil {
-				if err := l.sign(ctx); err != nil {
+				if err := l.one(ctx); err != nil {
 					failed.Add(1)
 					last.Store(err)
 					continue

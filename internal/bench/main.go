@@ -102,19 +102,15 @@ func measure(ctx context.Context, p plan, d *deployment) (figures, error) {
 		return f, fmt.Errorf("making %d wallets: %w", p.wallets, err)
 	}
 	l := &load{client: d.client, accounts: accounts}
-	commits, err := measureCommits(ctx, d.db, p.commits)
+	commits, latencies, err := measureLatency(ctx, p, d, l)
 	if err != nil {
-		return f, fmt.Errorf("measuring commits: %w", err)
-	}
-	latencies, err := l.oneAtATime(ctx, p.latencies)
-	if err != nil {
-		return f, fmt.Errorf("measuring latency: %w", err)
+		return f, err
 	}
 	f.CommitP50 = milliseconds(percentile(commits, 50))
 	f.LatencyP50, f.LatencyP99 = milliseconds(percentile(latencies, 50)), milliseconds(percentile(latencies, 99))
 	f.Latency = f.LatencyP50 / f.CommitP50
-	// The floor is measured on both sides of the saturation, because a shared
-	// machine changes its speed.
+	// The floor, like the commits, is measured on both sides of what it is
+	// compared with, because a shared machine changes its speed.
 	before, err := measureFloor(ctx, d.db, p.floor/2)
 	if err != nil {
 		return f, fmt.Errorf("measuring the floor: %w", err)
@@ -135,6 +131,23 @@ func measure(ctx context.Context, p plan, d *deployment) (figures, error) {
 	f.Floor, f.FloorCPU, f.FloorRows = floor.perSecond(), floor.cpu, floor.rows
 	f.FloorFraction = f.Signed / f.Floor
 	return f, nil
+}
+
+// measureLatency returns the times of single-row commits, half of them made
+// before and half after the requests, and those of requests one at a time.
+func measureLatency(ctx context.Context, p plan, d *deployment, l *load) (commits, requests []time.Duration, err error) {
+	before, err := measureCommits(ctx, d.db, p.commits/2)
+	if err != nil {
+		return nil, nil, fmt.Errorf("measuring commits: %w", err)
+	}
+	if requests, err = l.oneAtATime(ctx, p.latencies); err != nil {
+		return nil, nil, fmt.Errorf("measuring latency: %w", err)
+	}
+	after, err := measureCommits(ctx, d.db, p.commits/2)
+	if err != nil {
+		return nil, nil, fmt.Errorf("measuring commits: %w", err)
+	}
+	return append(before, after...), requests, nil
 }
 
 func (f figures) print(out string) {

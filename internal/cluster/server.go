@@ -27,7 +27,9 @@ func writeConfiguration(dir string, a account, o Options, port int) error {
 		"ssl_min_protocol_version": "TLSv1.3", "password_encryption": "scram-sha-256",
 		"hba_file": filepath.Join(dir, "hba.conf"),
 		"fsync":    durable, "synchronous_commit": durable, "full_page_writes": durable,
-		"max_connections": "200", "shared_buffers": "64MB", "max_wal_size": "2GB",
+		// Buffers and log for some 20,000 requests: with less, backends write
+		// out pages themselves to make room for others, in the midst of requests.
+		"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "2GB",
 		"log_min_messages": "warning", "log_min_error_statement": "panic", "timezone": "UTC",
 	}
 	for k, v := range o.Settings {

@@ -44,6 +44,9 @@ const connectTimeout = 10 * time.Second
 // default of 100 connections then carries five services with a replica.
 const defaultConns = 12
 
+// statementTimeout ends a statement in the server; none of ours comes near it.
+const statementTimeout = 60 * time.Second
+
 // minConns lets a transaction wait for a statement to be prepared on another
 // connection.
 const minConns = 4
@@ -115,11 +118,16 @@ func (c Config) hosts() ([]host, error) {
 }
 
 // Open returns a pool of connections. It connects at the first use, so that a
-// service can start before its database.
+// service can start before its database. A server that is silent for 65 s after
+// a statement is given up, whatever the statement's context.
 func Open(c Config) (*sql.DB, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
+	return open(c, newDialer(c))
+}
+
+func open(c Config, dial *dialer) (*sql.DB, error) {
 	driver, err := c.driver()
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", err)
@@ -128,7 +136,7 @@ func Open(c Config) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
-	connector.Dialer(newDialer(c))
+	connector.Dialer(dial)
 	db := sql.OpenDB(connector)
 	conns := c.MaxConns
 	if conns == 0 {
@@ -152,13 +160,16 @@ var session = map[string]string{
 	"tcp_keepalives_interval":             "5",
 	"tcp_keepalives_count":                "3",
 	"idle_in_transaction_session_timeout": "60s",
-	"statement_timeout":                   "60s",
+	"statement_timeout":                   fmt.Sprint(statementTimeout.Milliseconds()),
 	// Statements are few and prepared; planning them anew, or for a table that
 	// was empty when it was last looked at, costs more than it finds.
 	"plan_cache_mode": "force_generic_plan",
 	"enable_seqscan":  "off",
-	"jit":             "off",
-	"timezone":        "UTC",
+	// A bitmap has no order: the oldest tasks would be found by reading and
+	// sorting all that wait.
+	"enable_bitmapscan": "off",
+	"jit":               "off",
+	"timezone":          "UTC",
 }
 
 // driver returns the driver's configuration. TLS is off in it because the

@@ -25,7 +25,7 @@ type grant struct {
 const (
 	requestColumns = "id, body, hash, fingerprint, owner, kind, wallet, expires_at"
 	taskColumns    = "consumer, request_id"
-	taskState      = "state, available_at, attempts, seen_reply, note"
+	taskState      = "state, available_at, attempts, seen_reply, note, leased_until, version"
 	replyColumns   = "request_id, sender, body, attachment, epochs, decisive"
 	replyPublic    = "id, request_id, sender, body, epochs, decisive, created_at"
 	intentColumns  = "request_id, instance, body"
@@ -53,11 +53,6 @@ func grants(service string) []grant {
 		return signingGrants()
 	}
 	return roleGrants(service)
-}
-
-// isRole reports whether a service is a policy role, which alone keeps records.
-func isRole(service string) bool {
-	return !slices.Contains(secrets.Services(nil), service)
 }
 
 // own is the service's name as an SQL string. It is written into the policies
@@ -146,9 +141,6 @@ func statements(service string) []string {
 			out = append(out, fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s.%s",
 				policyName(service, privilege), Schema, table))
 		}
-	}
-	if isRole(service) {
-		out = append(out, "GRANT EXECUTE ON FUNCTION "+Schema+".locked_record TO "+role)
 	}
 	for _, g := range grants(service) {
 		out = append(out, g.statements(service, role)...)

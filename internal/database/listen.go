@@ -19,16 +19,21 @@ const (
 // NewListener returns a connection for LISTEN that reconnects by itself, over
 // the same verified TLS and SCRAM as Open. After each reconnection it delivers
 // a nil notification: some may have been lost. Event may be nil; it must
-// return quickly.
+// return quickly. A connection that was not pinged for 65 s is given up, so
+// that whoever listens must ping more often.
 func NewListener(c Config, event pq.EventCallbackType) (*pq.Listener, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("opening listener: %w", err)
 	}
+	return listen(c, newDialer(c), event)
+}
+
+func listen(c Config, dial *dialer, event pq.EventCallbackType) (*pq.Listener, error) {
 	dsn, err := c.dsn()
 	if err != nil {
 		return nil, fmt.Errorf("opening listener: %w", err)
 	}
-	return pq.NewDialListener(newDialer(c), dsn, minReconnect, maxReconnect, event), nil
+	return pq.NewDialListener(dial, dsn, minReconnect, maxReconnect, event), nil
 }
 
 // dsn writes the driver's configuration as key='value' pairs, which is all

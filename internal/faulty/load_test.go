@@ -42,7 +42,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	defer cancel()
 	kills := make(chan int)
 	go func() { kills <- w.killAtRandom(killing) }()
-	signed, rejected := w.transfers(ctx, requests)
+	signed, rejected := w.transfers(ctx, requests, fmt.Sprint(transferValue))
 	if n := <-kills; n < 3 {
 		t.Errorf("only %d services were killed", n)
 	}
@@ -53,11 +53,11 @@ func TestKilledUnderLoad(t *testing.T) {
 }
 
 // transfers sends requests from many clients at once and counts their ends.
-func (w *world) transfers(ctx context.Context, requests int) (int64, int64) {
+func (w *world) transfers(ctx context.Context, requests int, value string) (int64, int64) {
 	var signed, rejected atomic.Int64
 	var clients sync.WaitGroup
 	todo := make(chan int)
-	run := transfer("0x00000000000000000000000000000000000000a1", fmt.Sprint(transferValue))
+	run := transfer("0x00000000000000000000000000000000000000a1", value)
 	for range 32 {
 		clients.Go(func() {
 			for range todo {

@@ -54,9 +54,6 @@ func New(now func() time.Time) *Decider {
 	return &Decider{votes: newBallots(now)}
 }
 
-// Reset forgets all votes.
-func (d *Decider) Reset() { d.votes.reset() }
-
 // Replay takes over one vote of the past.
 func (d *Decider) Replay(body []byte) error {
 	r, err := decodeRecord(body)
@@ -66,6 +63,15 @@ func (d *Decider) Replay(body []byte) error {
 	d.votes.add(r)
 	return nil
 }
+
+// Mark begins what may be taken back.
+func (d *Decider) Mark() { d.votes.mark() }
+
+// Undo takes back what was replayed since Mark.
+func (d *Decider) Undo() { d.votes.undo() }
+
+// Keep says that what was replayed since Mark is on record for good.
+func (d *Decider) Keep() { d.votes.keep() }
 
 // Decide applies the policy's approval section.
 func (d *Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, error) {
@@ -82,7 +88,7 @@ func (d *Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, 
 	}
 	// Nobody is asked about a request whose sender is not known; and who the
 	// sender is must be known to refuse self-approval.
-	user, reason := document.VerifyUser(r.Policy, r.Envelope, r.Meaning, r.Now)
+	user, reason := r.User()
 	if reason != nil {
 		return policy.Decision{Verdict: policy.Reject, Reasons: []message.Reason{*reason}}, nil
 	}

@@ -77,7 +77,7 @@ func TestVotesSurviveAReplay(t *testing.T) {
 	w := newWorld(t, nil)
 	q := w.transfer(twoEther)
 	w.bob(q, message.Approve).ok(nil)
-	w.decider.Reset()
+	*w.decider = *approval.New(w.Now)
 	w.want(q, policy.Wait, "")
 	for range 2 { // the same record twice is one
 		for _, body := range w.chain {
@@ -94,6 +94,68 @@ func TestVotesSurviveAReplay(t *testing.T) {
 	w.get(api.Path+"/"+q.Meaning.Statement.ID, w.d.ApproverKey).ok(&shown)
 	if len(shown.Votes) != 1 {
 		t.Fatalf("%d votes are shown", len(shown.Votes))
+	}
+}
+
+// TestUndoTakesVotesBack: exactly those since the mark, one by one.
+func TestUndoTakesVotesBack(t *testing.T) {
+	w := newWorld(t, nil)
+	q, other := w.transfer(twoEther), w.transfer(twoEther)
+	w.bob(q, message.Approve).ok(nil)
+	w.bob(other, message.Reject).ok(nil)
+	votes := w.chain
+	replay := func(bodies ...[]byte) {
+		t.Helper()
+		for _, body := range bodies {
+			if err := w.decider.Replay(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	*w.decider = *approval.New(w.Now)
+	w.decider.Mark()
+	replay(votes...)
+	w.want(q, policy.Approve, "")
+	w.want(other, policy.Reject, approval.CodeRejected)
+	w.decider.Undo()
+	w.want(q, policy.Wait, "")
+	w.want(other, policy.Wait, "")
+
+	w.decider.Mark()
+	replay(votes[0])
+	w.decider.Keep()
+	w.decider.Mark()
+	replay(votes...)
+	w.decider.Undo()
+	w.want(q, policy.Approve, "")
+	w.want(other, policy.Wait, "")
+}
+
+// TestVoteNotYetOnRecordIsNotShown: while a vote may still be taken back,
+// nobody is told that it is there, and casting it again records it.
+func TestVoteNotYetOnRecordIsNotShown(t *testing.T) {
+	w := newWorld(t, nil)
+	q := w.transfer(twoEther)
+	w.bob(q, message.Approve).ok(nil)
+	*w.decider = *approval.New(w.Now)
+	w.decider.Mark()
+	if err := w.decider.Replay(w.chain[0]); err != nil {
+		t.Fatal(err)
+	}
+	w.want(q, policy.Approve, "")
+	var shown api.Approval
+	w.get(api.Path+"/"+q.Meaning.Statement.ID, w.d.ApproverKey).ok(&shown)
+	if len(shown.Votes) != 0 || shown.Approvals != 0 {
+		t.Fatalf("%+v is shown", shown.Votes)
+	}
+	w.bob(q, message.Approve).ok(nil)
+	if len(w.chain) != 2 {
+		t.Fatal("the vote was taken for recorded")
+	}
+	w.decider.Keep()
+	w.get(api.Path+"/"+q.Meaning.Statement.ID, w.d.ApproverKey).ok(&shown)
+	if len(shown.Votes) != 1 || shown.Approvals != 1 {
+		t.Fatalf("%+v is shown afterwards", shown.Votes)
 	}
 }
 

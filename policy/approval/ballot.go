@@ -62,9 +62,17 @@ const sweepEvery = 1024
 type ballots struct {
 	now func() time.Time
 
-	mu   sync.RWMutex
-	by   map[string]ballot
-	adds int
+	mu     sync.RWMutex
+	by     map[string]ballot
+	adds   int
+	marked bool
+	steps  []step // since the mark, oldest first
+}
+
+// step is what one vote has changed: the request's ballot before it.
+type step struct {
+	request string
+	before  ballot
 }
 
 // ballot is the votes on one request, in the order of the chain. It is never
@@ -75,15 +83,24 @@ func newBallots(now func() time.Time) *ballots {
 	return &ballots{now: now, by: map[string]ballot{}}
 }
 
-func (b *ballots) reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.by = map[string]ballot{}
-}
-
+// of returns the votes that a decision rests on, which is made on what the same
+// batch records.
 func (b *ballots) of(request string) ballot {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	return b.by[request]
+}
+
+// kept returns the votes that are on record for good: of others nobody may be
+// told that they are.
+func (b *ballots) kept(request string) ballot {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, s := range b.steps {
+		if s.request == request {
+			return s.before
+		}
+	}
 	return b.by[request]
 }
 
@@ -96,7 +113,46 @@ func (b *ballots) add(c cast) {
 		return
 	}
 	b.by[c.vote.Request] = append(slices.Clone(old), c)
-	if b.adds++; b.adds%sweepEvery == 0 {
+	if b.marked {
+		b.steps = append(b.steps, step{c.vote.Request, old})
+		return
+	}
+	b.count(1)
+}
+
+func (b *ballots) mark() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.marked = true
+}
+
+// undo ends a mark: the ballots are what they were at it.
+func (b *ballots) undo() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range slices.Backward(b.steps) {
+		if s.before == nil {
+			delete(b.by, s.request)
+		} else {
+			b.by[s.request] = s.before
+		}
+	}
+	b.steps, b.marked = nil, false
+}
+
+// keep ends a mark. Only then may anything be forgotten.
+func (b *ballots) keep() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.steps)
+	b.steps, b.marked = nil, false
+	b.count(n)
+}
+
+// count forgets old votes from time to time.
+func (b *ballots) count(added int) {
+	before := b.adds
+	if b.adds += added; b.adds/sweepEvery > before/sweepEvery {
 		b.sweep(b.now().Add(-keepVotes))
 	}
 }

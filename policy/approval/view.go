@@ -53,7 +53,7 @@ func (s *Server) examine(ctx context.Context, stored Stored) (*view, error) {
 	if v.needed, err = Needed(v.active, v.meaning); err != nil {
 		return nil, &failure{code: codeNotDecidable, detail: "the effects cannot be counted", cause: err}
 	}
-	v.ballot = s.cfg.Decider.votes.of(v.meaning.Statement.ID)
+	v.ballot = s.cfg.Decider.votes.kept(v.meaning.Statement.ID)
 	user, reason := document.VerifyUser(v.active, v.envelope, v.meaning, v.now)
 	if reason != nil && reason.Code != document.CodeExpired {
 		return nil, problem(codeNotDecidable, reason.Code+": "+reason.Detail)

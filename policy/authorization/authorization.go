@@ -12,7 +12,6 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
-	"github.com/countersign/countersign/policy/document"
 )
 
 // Decider is the authorization role's decider. It is safe for concurrent use.
@@ -21,9 +20,12 @@ type Decider struct{}
 // New returns the decider.
 func New() Decider { return Decider{} }
 
+// Prepare does all the work; nothing of it needs any state.
+func (Decider) Prepare(r policy.Request) { _, _ = r.User() }
+
 // Decide verifies the statement's signature and the grant.
 func (Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, error) {
-	if _, reason := document.VerifyUser(r.Policy, r.Envelope, r.Meaning, r.Now); reason != nil {
+	if _, reason := r.User(); reason != nil {
 		return policy.Decision{Verdict: policy.Reject, Reasons: []message.Reason{*reason}}, nil
 	}
 	return policy.Decision{Verdict: policy.Approve}, nil

@@ -6,8 +6,8 @@
 // It trusts the policy document, the effects that its own service computed and
 // its role's own chain of records. It never lets a stranger use up a wallet's
 // limits or learn what is left of them, and it never forgets an approval
-// because its signature was not made: a request counts from the moment it was
-// approved.
+// because its signature was not made: a request counts from the moment its
+// approval was put on record, which is before anybody else can see it.
 package fraud
 
 import (
@@ -17,7 +17,6 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
-	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/exposure"
 	"github.com/countersign/countersign/transaction"
 )
@@ -49,9 +48,6 @@ type Decider struct {
 // New returns a decider with an empty history.
 func New() *Decider { return &Decider{spent: newLedger()} }
 
-// Reset forgets the history.
-func (d *Decider) Reset() { d.spent = newLedger() }
-
 // Replay counts one approval of the past.
 func (d *Decider) Replay(body []byte) error {
 	r, err := decodeRecord(body)
@@ -60,6 +56,22 @@ func (d *Decider) Replay(body []byte) error {
 	}
 	d.spent.add(r)
 	return nil
+}
+
+// Mark begins what may be taken back.
+func (d *Decider) Mark() { d.spent.mark() }
+
+// Undo takes back what was replayed since Mark.
+func (d *Decider) Undo() { d.spent.undo() }
+
+// Keep says that what was replayed since Mark counts for good.
+func (d *Decider) Keep() { d.spent.keep() }
+
+// Prepare verifies whose the request is. It is safe for concurrent use.
+func (d *Decider) Prepare(r policy.Request) {
+	if r.Meaning.Transaction != nil {
+		_, _ = r.User()
+	}
 }
 
 // Decide applies the policy's fraud section. An approval that moves anything
@@ -71,7 +83,7 @@ func (d *Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, 
 	}
 	// What authorization will reject must not count, or whoever the proposer
 	// lets in could spend the limits of any wallet.
-	if _, reason := document.VerifyUser(r.Policy, r.Envelope, m, r.Now); reason != nil {
+	if _, reason := r.User(); reason != nil {
 		return policy.Decision{Verdict: policy.Reject, Reasons: []message.Reason{*reason}}, nil
 	}
 	rules := d.rulesOf(r.Policy)

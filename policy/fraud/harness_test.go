@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -24,44 +25,83 @@ const (
 	most      = "115792089237316195423570985008687907853269984665640564039457584007913129639935"
 )
 
-// chain is a role's records as all replicas see them. Its lock is the one that
-// the runtime holds from catching up to committing.
+// chain is a role's records as all replicas see them.
 type chain struct {
 	mu      sync.Mutex
 	records [][]byte
 }
 
+// from returns the records behind those that somebody has.
+func (c *chain) from(n int) [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.records[n:]
+}
+
+// append appends behind n records, if there are no more.
+func (c *chain) append(n int, records [][]byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.records) != n {
+		return false
+	}
+	c.records = append(c.records, records...)
+	return true
+}
+
 // replica is one process of the role.
 type replica struct {
 	chain   *chain
+	mu      sync.Mutex
 	decider *fraud.Decider
 	folded  int
+	undone  int
 }
 
 func (c *chain) replica() *replica { return &replica{chain: c, decider: fraud.New()} }
 
-// decide does what the runtime does: catch up, decide, commit and fold.
+// decide does what the runtime does: decide and fold, append if no other
+// replica was first, and else take back, catch up and begin again.
 func (r *replica) decide(t testing.TB, q policy.Request) policy.Decision {
 	t.Helper()
-	r.chain.mu.Lock()
-	defer r.chain.mu.Unlock()
-	for ; r.folded < len(r.chain.records); r.folded++ {
-		if err := r.decider.Replay(r.chain.records[r.folded]); err != nil {
-			t.Error(err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		r.decider.Mark()
+		d := r.try(t, q)
+		runtime.Gosched() // so that the other replica is quicker now and then
+		if r.chain.append(r.folded, d.Records) {
+			r.decider.Keep()
+			r.folded += len(d.Records)
+			return d
+		}
+		r.decider.Undo()
+		r.undone++
+		for _, body := range r.chain.from(r.folded) {
+			r.replay(t, body)
+			r.folded++
 		}
 	}
+}
+
+// try decides and folds.
+func (r *replica) try(t testing.TB, q policy.Request) policy.Decision {
+	t.Helper()
 	d, err := r.decider.Decide(context.Background(), q)
 	if err != nil {
 		t.Error(err)
 	}
 	for _, body := range d.Records {
-		r.chain.records = append(r.chain.records, body)
-		if err := r.decider.Replay(body); err != nil {
-			t.Error(err)
-		}
-		r.folded++
+		r.replay(t, body)
 	}
 	return d
+}
+
+func (r *replica) replay(t testing.TB, body []byte) {
+	t.Helper()
+	if err := r.decider.Replay(body); err != nil {
+		t.Error(err)
+	}
 }
 
 // world makes requests of one deployment.

@@ -28,12 +28,22 @@ type account struct {
 
 // ledger is the fold of all records. Entries are dropped by the time of the
 // newest record alone, never by this machine's clock, so that every replica
-// that folded the same records holds the same.
+// that folded the same records holds the same. None is dropped for a record
+// that may still be taken back.
 type ledger struct {
 	newest   int64
 	accounts map[key]*account
 	where    map[message.Hash]place
 	adds     int
+	marked   bool
+	steps    []step // since the mark, oldest first
+}
+
+// step is what one record has changed.
+type step struct {
+	newest int64     // before
+	added  *approved // nil: it is too old to count
+	before *approved // what gave way to it, if anything
 }
 
 // place is where an envelope's entries stand.
@@ -86,24 +96,59 @@ func cutoff(now int64) int64 { return now - int64(window/time.Second) }
 // the earlier one's place if it is not older: a request counts once, at the
 // time of its latest approval.
 func (l *ledger) add(r approved) {
+	done := step{newest: l.newest}
 	l.newest = max(l.newest, r.at)
-	if p, ok := l.where[r.envelope]; ok {
-		if p.at > r.at {
-			return
+	if p, ok := l.where[r.envelope]; !ok || p.at <= r.at {
+		if ok {
+			done.before = l.remove(r.envelope, p)
 		}
-		l.remove(r.envelope, p)
-	}
-	if r.at > cutoff(l.newest) {
-		l.insert(r)
-	}
-	for k := range r.amounts {
-		l.prune(k)
-	}
-	if l.adds++; l.adds%sweepEvery == 0 {
-		for k := range l.accounts {
-			l.prune(k)
+		if r.at > cutoff(l.newest) {
+			l.insert(r)
+			done.added = &r
 		}
 	}
+	l.steps = append(l.steps, done)
+	if !l.marked {
+		l.keep()
+	}
+}
+
+func (l *ledger) mark() { l.marked = true }
+
+// keep ends a mark: what was added can count no longer than any other entry.
+func (l *ledger) keep() {
+	for _, done := range l.steps {
+		if done.added != nil {
+			for k := range done.added.amounts {
+				l.prune(k)
+			}
+		}
+		if l.adds++; l.adds%sweepEvery == 0 {
+			for k := range l.accounts {
+				l.prune(k)
+			}
+		}
+	}
+	l.forgetSteps()
+}
+
+// undo ends a mark: the sums are what they were at it.
+func (l *ledger) undo() {
+	for _, done := range slices.Backward(l.steps) {
+		if done.added != nil {
+			l.remove(done.added.envelope, l.where[done.added.envelope])
+		}
+		if done.before != nil {
+			l.insert(*done.before)
+		}
+		l.newest = done.newest
+	}
+	l.forgetSteps()
+}
+
+func (l *ledger) forgetSteps() {
+	clear(l.steps)
+	l.steps, l.marked = l.steps[:0], false
 }
 
 func (l *ledger) insert(r approved) {
@@ -122,14 +167,21 @@ func (l *ledger) insert(r approved) {
 	l.where[r.envelope] = p
 }
 
-func (l *ledger) remove(envelope message.Hash, p place) {
+// remove takes an envelope's entries out and returns them.
+func (l *ledger) remove(envelope message.Hash, p place) *approved {
+	out := &approved{envelope: envelope, at: p.at, amounts: make(map[key]*big.Int, len(p.keys))}
 	for _, k := range p.keys {
 		a := l.accounts[k]
 		i := a.find(p.at, envelope)
+		out.amounts[k] = a.entries[i].amount
 		a.total.Sub(a.total, a.entries[i].amount)
 		a.entries = slices.Delete(a.entries, i, i+1)
+		if len(a.entries) == 0 {
+			delete(l.accounts, k)
+		}
 	}
 	delete(l.where, envelope)
+	return out
 }
 
 // find returns the index of the envelope's entry, which is there at that time.

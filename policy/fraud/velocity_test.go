@@ -36,7 +36,7 @@ func TestAttackVelocityRaced(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			for j := i; j < len(requests); j += 16 {
-				if d := replicas[(i+j)%2].decide(t, requests[j]); d.Verdict == policy.Approve {
+				if d := replicas[(i+j/16)%2].decide(t, requests[j]); d.Verdict == policy.Approve {
 					approved.Add(3)
 				}
 			}
@@ -45,6 +45,9 @@ func TestAttackVelocityRaced(t *testing.T) {
 	wg.Wait()
 	if got := approved.Load(); got != 99 {
 		t.Fatalf("%d of 100 approved", got)
+	}
+	if replicas[0].undone+replicas[1].undone == 0 {
+		t.Fatal("the replicas were never in each other's way")
 	}
 	// A third replica that starts now sees the same.
 	third := w.chain.replica()
@@ -192,11 +195,52 @@ func TestReplayTwice(t *testing.T) {
 	w.want(w.decide(t, w.bare(40, start.Add(time.Second))))
 }
 
-func TestResetForgets(t *testing.T) {
+// TestUndoIsExact: whatever was replayed since the mark (of new envelopes, of
+// counted ones, of a clock that jumped a year ahead) is taken back as if it had
+// never been, also what it would have pushed out of the window.
+func TestUndoIsExact(t *testing.T) {
 	w := daily(t, "100")
-	w.want(w.decide(t, w.bare(100, start)))
-	w.decider.Reset()
-	w.want(w.decide(t, w.bare(100, start.Add(time.Second))))
+	counted := w.bare(60, start)
+	w.want(w.decide(t, counted))
+	year := start.Add(365 * day)
+	for name, q := range map[string]policy.Request{
+		"new": w.bare(30, start.Add(time.Hour)), "again": at(counted, start.Add(2*time.Hour)),
+		"ahead": w.bare(100, year), "again-ahead": at(counted, year),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.t = t
+			w.decider.Mark()
+			for _, one := range []policy.Request{q, at(q, q.Now.Add(time.Minute)), w.bare(1, start.Add(time.Minute))} {
+				w.try(t, one)
+			}
+			w.decider.Undo()
+			w.want(w.decide(t, w.bare(41, start.Add(day-time.Second))), fraud.CodeDailyLimit)
+			w.decider.Mark()
+			w.want(w.try(t, w.bare(40, start.Add(day-time.Second))))
+			w.decider.Undo()
+			w.decider.Mark()
+			w.want(w.try(t, w.bare(100, start.Add(day))))
+			w.decider.Undo()
+		})
+	}
+}
+
+func at(q policy.Request, now time.Time) policy.Request {
+	q.Now = now
+	return q
+}
+
+// TestKeepCounts: what was kept is not taken back by a later undo.
+func TestKeepCounts(t *testing.T) {
+	w := daily(t, "100")
+	w.decider.Mark()
+	w.want(w.try(t, w.bare(60, start)))
+	w.decider.Keep()
+	w.decider.Mark()
+	w.want(w.try(t, w.bare(40, start)))
+	w.decider.Undo()
+	w.want(w.decide(t, w.bare(41, start)), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(40, start)))
 }
 
 func TestReplayRefuses(t *testing.T) {
@@ -259,6 +303,14 @@ func TestVelocityAgainstModel(t *testing.T) {
 		r := w.replica
 		if random.IntN(2) == 0 {
 			r = other
+		}
+		if random.IntN(4) == 0 { // a batch that another replica was quicker than
+			r.decider.Mark()
+			for _, lost := range known[:min(len(known), 3)] {
+				lost.Now = now.Add(time.Duration(random.IntN(3*86400)) * time.Second)
+				r.try(t, lost)
+			}
+			r.decider.Undo()
 		}
 		d := r.decide(t, q)
 		if want := sum+amount <= 1000; (d.Verdict == policy.Approve) != want {

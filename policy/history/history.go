@@ -16,7 +16,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,8 +33,10 @@ var (
 	ErrBroken = errors.New("record chain is broken")
 	// ErrExists says that there is a first entry already.
 	ErrExists = errors.New("record chain exists: the role was initialised before")
-	// ErrConflict says that another replica appended meanwhile.
-	ErrConflict = errors.New("record chain grew meanwhile")
+	// ErrConflict says that the last entry is not the remembered one any more:
+	// another replica has appended, or somebody has changed the rows. CatchUp
+	// tells which.
+	ErrConflict = errors.New("record chain does not end where it did")
 	// ErrTooLarge says that an entry's body exceeds MaxBody.
 	ErrTooLarge = errors.New("record is too large")
 )
@@ -48,17 +49,12 @@ const MaxBody = 192 << 10
 // practice some hundred kilobytes.
 const pageSize = 100
 
-// Querier is what reading and appending need: a *sql.Tx or *sql.DB.
-type Querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
 // Head names the last entry of a chain up to a point.
 type Head struct {
 	Seq  int64
 	MAC  message.Hash
-	prev message.Hash
+	prev message.Hash // MAC of the entry before
+	body message.Hash // SHA-256
 }
 
 // Entry is one verified row.
@@ -69,20 +65,24 @@ type Entry struct {
 
 // Chain is one role's chain as this process knows it. It is not safe for
 // concurrent use.
+//
+// Its statements are not ended with the caller's context, only not begun any
+// more: they take a millisecond, the connection has a deadline of its own, and
+// an append that was given up half-way has an unknown fate.
 type Chain struct {
-	role    string
-	keys    []*secrets.Secret // newest generation first
-	lockKey int64
-	head    Head
-	broken  error
-	log     *slog.Logger
-	sql     *statements
-	db      *sql.DB // nil: nothing is prepared
+	role   string
+	keys   []*secrets.Secret // newest generation first
+	head   Head
+	broken error
+	log    *slog.Logger
+	db     *sql.DB
+	sql    *statements
 }
 
 // New returns the chain of the keyring's role, of which nothing is read yet.
-func New(role string, keyring *secrets.Keyring, log *slog.Logger) (*Chain, error) {
-	c := &Chain{role: role, lockKey: lockKey(role), log: log, sql: newStatements()}
+// db is logged in as the role.
+func New(role string, keyring *secrets.Keyring, db *sql.DB, log *slog.Logger) (*Chain, error) {
+	c := &Chain{role: role, db: db, log: log, sql: newStatements()}
 	for _, generation := range keyring.Generations() {
 		key, err := keyring.Key(secrets.Record(role), generation)
 		if err != nil {
@@ -93,60 +93,43 @@ func New(role string, keyring *secrets.Keyring, log *slog.Logger) (*Chain, error
 	return c, nil
 }
 
-// Prepare makes the chain prepare its statements on the pool's connections. All
-// transactions that it is given must come from that pool.
-func (c *Chain) Prepare(db *sql.DB) { c.db = db }
-
-// lockKey is the advisory lock that appenders of one role hold until they
-// commit. It orders replicas; the primary key and the MACs protect.
-func lockKey(role string) int64 {
-	sum := message.Sum(message.Context(message.LabelRecord, []byte(role)))
-	return int64(binary.BigEndian.Uint64(sum[:8]))
-}
-
-// Head returns the last entry that was verified or confirmed.
+// Head returns the last entry that was verified or appended.
 func (c *Chain) Head() Head { return c.head }
 
 // Broken returns why the chain is broken, or nil.
 func (c *Chain) Broken() error { return c.broken }
 
-// Init writes the first entry and commits it. It is ErrExists if there is any
-// entry, whoever wrote it.
-func (c *Chain) Init(ctx context.Context, db *sql.DB, body []byte) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("initialising record chain of %s: %w", c.role, err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	rows, err := c.read(ctx, tx, true, 0, 1)
+// Init writes the first entry, durably. It is ErrExists if there is any entry,
+// whoever wrote it.
+func (c *Chain) Init(ctx context.Context, body []byte) error {
+	rows, err := c.read(ctx, 0, 1)
 	if err != nil {
 		return err
 	}
 	if len(rows) > 0 {
 		return ErrExists
 	}
-	head, err := c.insert(ctx, tx, Head{}, body)
+	head, err := c.insert(ctx, c.sql.first, Head{}, body)
+	if errors.Is(err, ErrConflict) {
+		return ErrExists
+	}
 	if err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("initialising record chain of %s: %w", c.role, err)
-	}
-	c.Confirm(head)
+	c.head = head
 	return nil
 }
 
 // CatchUp verifies what was appended since the last call and gives each entry
-// to fold, in order. With lock it first waits for the role's advisory lock,
-// which the transaction then holds to its end. If the remembered head is no
-// longer there the chain is broken. An error of fold breaks the chain too: a
-// record that cannot be understood must not be skipped.
-func (c *Chain) CatchUp(ctx context.Context, q Querier, lock bool, fold func(Entry) error) error {
+// to fold, in order. If the remembered head is no longer there the chain is
+// broken. An error of fold breaks the chain too: a record that cannot be
+// understood must not be skipped.
+func (c *Chain) CatchUp(ctx context.Context, fold func(Entry) error) error {
 	if c.broken != nil {
 		return c.broken
 	}
 	for {
-		rows, err := c.read(ctx, q, lock, c.head.Seq, pageSize)
+		rows, err := c.read(ctx, c.head.Seq, pageSize)
 		if err != nil {
 			return err
 		}
@@ -157,7 +140,6 @@ func (c *Chain) CatchUp(ctx context.Context, q Querier, lock bool, fold func(Ent
 		if len(rows) < pageSize {
 			return nil
 		}
-		lock = false
 	}
 }
 
@@ -197,7 +179,7 @@ func (c *Chain) isHead(e Entry) bool {
 
 // verify checks that a row follows prev.
 func (c *Chain) verify(prev Head, e Entry) (Entry, bool) {
-	e.prev = prev.MAC
+	e.prev, e.body = prev.MAC, message.Sum(e.Body)
 	if e.Seq != prev.Seq+1 || len(e.Body) > MaxBody {
 		return e, false
 	}
@@ -228,42 +210,45 @@ func (c *Chain) breaks(why string, seq int64) error {
 	return c.broken
 }
 
-// Append writes one entry behind the head. The caller's transaction must hold
-// the lock of a CatchUp that found nothing more; the head moves by Confirm,
-// when the transaction has committed. ErrConflict says that the row is taken
-// all the same; inside a transaction it may be the commit that fails.
-func (c *Chain) Append(ctx context.Context, q Querier, after Head, body []byte) (Head, error) {
+// Append writes one entry for each body behind the head, durably, and moves the
+// head to the last. It writes behind the remembered entry only, its body
+// included: ErrConflict says that something else is there.
+//
+// After any error the head stays where it was. What an entry's fate then is
+// (the connection may have broken when it was written, or others of the same
+// call were) the next CatchUp tells; until then nothing may rest on it.
+func (c *Chain) Append(ctx context.Context, bodies ...[]byte) error {
 	if c.broken != nil {
-		return Head{}, c.broken
+		return c.broken
 	}
 	if c.head.Seq == 0 {
-		return Head{}, ErrEmpty
+		return ErrEmpty
 	}
-	return c.insert(ctx, q, after, body)
-}
-
-// Confirm says that an appended entry was committed. From now on its absence
-// breaks the chain. Entries that CatchUp has seen already are passed over.
-func (c *Chain) Confirm(h Head) {
-	if h.Seq == c.head.Seq+1 && h.prev == c.head.MAC {
-		c.head = h
+	head := c.head
+	for _, body := range bodies {
+		var err error
+		if head, err = c.insert(ctx, c.sql.append, head, body); err != nil {
+			return err
+		}
 	}
+	c.head = head
+	return nil
 }
 
 // Verify reads the whole chain from its first entry, and breaks it unless
-// every entry verifies and the remembered head is among them. With fold it is
-// a full replay. It does not move the head.
-func (c *Chain) Verify(ctx context.Context, q Querier, fold func(Entry) error) error {
+// every entry verifies and the remembered head is among them. It does not move
+// the head.
+func (c *Chain) Verify(ctx context.Context) error {
 	if c.broken != nil {
 		return c.broken
 	}
 	at := Head{}
 	for at.Seq < c.head.Seq {
-		rows, err := c.read(ctx, q, false, at.Seq+1, pageSize)
+		rows, err := c.read(ctx, at.Seq+1, pageSize)
 		if err != nil {
 			return err
 		}
-		if at, err = c.walk(at, rows, fold); err != nil {
+		if at, err = c.walk(at, rows); err != nil {
 			return err
 		}
 	}
@@ -271,7 +256,7 @@ func (c *Chain) Verify(ctx context.Context, q Querier, fold func(Entry) error) e
 }
 
 // walk verifies one page of a full pass, up to the head.
-func (c *Chain) walk(at Head, rows []Entry, fold func(Entry) error) (Head, error) {
+func (c *Chain) walk(at Head, rows []Entry) (Head, error) {
 	if len(rows) == 0 {
 		return at, c.breaks("shorter than remembered", at.Seq+1)
 	}
@@ -279,11 +264,6 @@ func (c *Chain) walk(at Head, rows []Entry, fold func(Entry) error) (Head, error
 		e, ok := c.verify(at, e)
 		if !ok || (e.Seq == c.head.Seq && e.Head != c.head) {
 			return at, c.breaks("entry does not verify", at.Seq+1)
-		}
-		if fold != nil {
-			if err := fold(e); err != nil {
-				return at, errors.Join(c.breaks("entry cannot be understood", e.Seq), err)
-			}
 		}
 		if at = e.Head; at.Seq == c.head.Seq {
 			return at, nil

@@ -31,9 +31,8 @@ func setUp(t *testing.T) *fixture {
 
 func (f *fixture) chain() *history.Chain {
 	f.t.Helper()
-	c, err := history.New(role, f.Deployment.Keyrings[role], slog.New(slog.DiscardHandler))
+	c, err := history.New(role, f.Deployment.Keyrings[role], f.db, slog.New(slog.DiscardHandler))
 	must(f.t, err)
-	c.Prepare(f.db)
 	return c
 }
 
@@ -41,24 +40,19 @@ func (f *fixture) chain() *history.Chain {
 func (f *fixture) initialised(bodies ...string) *history.Chain {
 	f.t.Helper()
 	c := f.chain()
-	must(f.t, c.Init(f.t.Context(), f.db, []byte("first")))
+	must(f.t, c.Init(f.t.Context(), []byte("first")))
 	for _, b := range bodies {
 		f.append(c, b)
 	}
 	return c
 }
 
-func (f *fixture) append(c *history.Chain, body string) {
+func (f *fixture) append(c *history.Chain, bodies ...string) {
 	f.t.Helper()
-	ctx := f.t.Context()
-	tx, err := f.db.BeginTx(ctx, nil)
-	must(f.t, err)
-	defer func() { _ = tx.Rollback() }()
-	must(f.t, c.CatchUp(ctx, tx, true, ignore))
-	h, err := c.Append(ctx, tx, c.Head(), []byte(body))
-	must(f.t, err)
-	must(f.t, tx.Commit())
-	c.Confirm(h)
+	must(f.t, c.CatchUp(f.t.Context(), ignore))
+	for _, b := range bodies {
+		must(f.t, c.Append(f.t.Context(), []byte(b)))
+	}
 }
 
 // attack runs a statement as the database's superuser.
@@ -71,7 +65,7 @@ func (f *fixture) attack(query string, args ...any) {
 
 func (f *fixture) read(c *history.Chain) ([]string, error) {
 	var got []string
-	err := c.CatchUp(f.t.Context(), f.db, false, func(e history.Entry) error {
+	err := c.CatchUp(f.t.Context(), func(e history.Entry) error {
 		got = append(got, string(e.Body))
 		return nil
 	})
@@ -112,28 +106,22 @@ func TestCatchUpIsIncremental(t *testing.T) {
 func TestCatchUpOverManyPages(t *testing.T) {
 	f := setUp(t)
 	c := f.initialised()
-	ctx := t.Context()
-	tx, err := f.db.BeginTx(ctx, nil)
-	must(t, err)
-	head := c.Head()
 	for i := range 350 {
-		head, err = c.Append(ctx, tx, head, fmt.Appendf(nil, "%d", i))
-		must(t, err)
+		must(t, c.Append(t.Context(), fmt.Appendf(nil, "%d", i)))
 	}
-	must(t, tx.Commit())
 	reader := f.chain()
 	got, err := f.read(reader)
 	must(t, err)
 	if len(got) != 351 || got[350] != "349" {
 		t.Fatalf("%d entries", len(got))
 	}
-	must(t, reader.Verify(ctx, f.db, nil))
+	must(t, reader.Verify(t.Context()))
 }
 
 func TestInitOnce(t *testing.T) {
 	f := setUp(t)
 	f.initialised()
-	if err := f.chain().Init(t.Context(), f.db, []byte("again")); !errors.Is(err, history.ErrExists) {
+	if err := f.chain().Init(t.Context(), []byte("again")); !errors.Is(err, history.ErrExists) {
 		t.Fatalf("second init: %v, want ErrExists", err)
 	}
 }
@@ -144,10 +132,10 @@ func TestAttackEmptyChainWithoutInit(t *testing.T) {
 	if _, err := f.read(c); !errors.Is(err, history.ErrEmpty) {
 		t.Fatalf("reading: %v, want ErrEmpty", err)
 	}
-	if _, err := c.Append(t.Context(), f.db, c.Head(), []byte("x")); !errors.Is(err, history.ErrEmpty) {
+	if err := c.Append(t.Context(), []byte("x")); !errors.Is(err, history.ErrEmpty) {
 		t.Fatalf("appending: %v, want ErrEmpty", err)
 	}
-	must(t, f.chain().Init(t.Context(), f.db, []byte("first")))
+	must(t, f.chain().Init(t.Context(), []byte("first")))
 	if _, err := f.read(c); err != nil {
 		t.Fatalf("after init: %v", err)
 	}
@@ -208,7 +196,7 @@ func TestAttackRecordChainTampered(t *testing.T) {
 			_, err = f.read(running)
 			if tc.unseen {
 				must(t, err)
-				err = running.Verify(t.Context(), f.db, nil)
+				err = running.Verify(t.Context())
 			}
 			if !errors.Is(err, history.ErrBroken) {
 				t.Fatalf("running instance: %v, want ErrBroken", err)
@@ -216,7 +204,7 @@ func TestAttackRecordChainTampered(t *testing.T) {
 			if running.Broken() == nil {
 				t.Fatal("the chain forgot that it is broken")
 			}
-			if _, err := running.Append(t.Context(), f.db, running.Head(), []byte("d")); !errors.Is(err, history.ErrBroken) {
+			if err := running.Append(t.Context(), []byte("d")); !errors.Is(err, history.ErrBroken) {
 				t.Fatalf("a broken chain appends: %v", err)
 			}
 		})
@@ -228,9 +216,10 @@ func TestAttackRecordOfAnotherRole(t *testing.T) {
 	f := setUp(t)
 	f.initialised("a")
 	f.attack("INSERT INTO countersign.record (role, seq, body, mac) SELECT 'approval', seq, body, mac FROM countersign.record WHERE role = $1", role)
-	other, err := history.New(message.RoleApproval, f.Deployment.Keyrings[message.RoleApproval], slog.New(slog.DiscardHandler))
+	other, err := history.New(message.RoleApproval, f.Deployment.Keyrings[message.RoleApproval],
+		f.As(message.RoleApproval), slog.New(slog.DiscardHandler))
 	must(t, err)
-	if err := other.CatchUp(t.Context(), f.As(message.RoleApproval), false, ignore); !errors.Is(err, history.ErrBroken) {
+	if err := other.CatchUp(t.Context(), ignore); !errors.Is(err, history.ErrBroken) {
 		t.Fatalf("catching up: %v, want ErrBroken", err)
 	}
 }
@@ -254,7 +243,7 @@ func TestCloneFindsAndOriginalAdopts(t *testing.T) {
 	c := f.initialised("a", "b")
 	f.attack("UPDATE countersign.record SET body = 'z' WHERE seq = 2")
 	clone := c.Clone()
-	if err := clone.Verify(t.Context(), f.db, nil); !errors.Is(err, history.ErrBroken) {
+	if err := clone.Verify(t.Context()); !errors.Is(err, history.ErrBroken) {
 		t.Fatalf("verifying: %v, want ErrBroken", err)
 	}
 	must(t, c.Broken())
@@ -269,7 +258,7 @@ func TestEntryThatCannotBeUnderstoodBreaks(t *testing.T) {
 	f.initialised("a")
 	c := f.chain()
 	cause := errors.New("cause")
-	err := c.CatchUp(t.Context(), f.db, false, func(e history.Entry) error {
+	err := c.CatchUp(t.Context(), func(e history.Entry) error {
 		if e.Seq == 2 {
 			return cause
 		}
@@ -283,20 +272,102 @@ func TestEntryThatCannotBeUnderstoodBreaks(t *testing.T) {
 	}
 }
 
-func TestRolledBackAppendLeavesTheHead(t *testing.T) {
+// TestAttackAppendBehindAnotherEntry: each way of changing the last row, or the
+// one that would come next, is noticed by the append itself.
+func TestAttackAppendBehindAnotherEntry(t *testing.T) {
+	for name, attack := range map[string]string{
+		"fail/deleted-last": "DELETE FROM countersign.record WHERE seq = 3",
+		"fail/deleted-all":  "DELETE FROM countersign.record",
+		"fail/altered-body": "UPDATE countersign.record SET body = 'z' WHERE seq = 3",
+		"fail/altered-mac":  "UPDATE countersign.record SET mac = decode(repeat('00', 32), 'hex') WHERE seq = 3",
+		"fail/moved":        "UPDATE countersign.record SET seq = 4 WHERE seq = 3",
+		"fail/forged-next": "INSERT INTO countersign.record (role, seq, body, mac)" +
+			" SELECT role, 4, body, mac FROM countersign.record WHERE seq = 3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setUp(t)
+			c := f.initialised("a", "b")
+			f.attack(attack)
+			head := c.Head()
+			if err := c.Append(t.Context(), []byte("c")); !errors.Is(err, history.ErrConflict) {
+				t.Fatalf("appending: %v, want ErrConflict", err)
+			}
+			if c.Head() != head {
+				t.Fatal("the head moved")
+			}
+			if _, err := f.read(c); !errors.Is(err, history.ErrBroken) {
+				t.Fatalf("catching up: %v, want ErrBroken", err)
+			}
+		})
+	}
+}
+
+// TestAttackAppendLiedAbout: the database acknowledges an entry and does not
+// keep it. Whoever relied on it notices with the next thing that it does.
+func TestAttackAppendLiedAbout(t *testing.T) {
+	next := map[string]func(*history.Chain) error{
+		"look": func(c *history.Chain) error { return c.CatchUp(context.Background(), ignore) },
+		"append": func(c *history.Chain) error {
+			err := c.Append(context.Background(), []byte("b"))
+			if !errors.Is(err, history.ErrConflict) {
+				return err
+			}
+			return c.CatchUp(context.Background(), ignore)
+		},
+	}
+	for name, act := range next {
+		t.Run(name, func(t *testing.T) {
+			f := setUp(t)
+			c := f.initialised("a")
+			f.attack("CREATE FUNCTION hide() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN" +
+				" DELETE FROM countersign.record r WHERE r.role = NEW.role AND r.seq = NEW.seq; RETURN NULL; END $$")
+			f.attack("CREATE TRIGGER hide AFTER INSERT ON countersign.record FOR EACH ROW EXECUTE FUNCTION hide()")
+			must(t, c.Append(t.Context(), []byte("hidden")))
+			if err := act(c); !errors.Is(err, history.ErrBroken) {
+				t.Fatalf("got %v, want ErrBroken", err)
+			}
+		})
+	}
+}
+
+// TestAttackForkedChain: the last entry is taken away so that a replica that
+// has not seen it writes another in its place. Whoever had written it notices,
+// also when it only appends.
+func TestAttackForkedChain(t *testing.T) {
+	f := setUp(t)
+	a := f.initialised("a")
+	b := f.chain()
+	must(t, b.CatchUp(t.Context(), ignore))
+	f.append(a, "b")
+	f.attack("DELETE FROM countersign.record WHERE seq = 3")
+	must(t, b.Append(t.Context(), []byte("b'")))
+	if err := a.Append(t.Context(), []byte("c")); !errors.Is(err, history.ErrConflict) {
+		t.Fatalf("appending: %v, want ErrConflict", err)
+	}
+	if _, err := f.read(a); !errors.Is(err, history.ErrBroken) {
+		t.Fatalf("reading: %v, want ErrBroken", err)
+	}
+}
+
+// TestFailedAppendLeavesTheHead: after an error it is not known what is there,
+// and the next reading tells; here, that the first of two entries is.
+func TestFailedAppendLeavesTheHead(t *testing.T) {
 	f := setUp(t)
 	c := f.initialised("a")
-	before := c.Head()
-	tx, err := f.db.BeginTx(t.Context(), nil)
-	must(t, err)
-	_, err = c.Append(t.Context(), tx, before, []byte("lost"))
-	must(t, err)
-	must(t, tx.Rollback())
-	f.append(c, "b")
-	got, err := f.read(f.chain())
-	must(t, err)
-	if want := []string{"first", "a", "b"}; !slices.Equal(got, want) {
-		t.Fatalf("%q, want %q", got, want)
+	f.attack("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN" +
+		" RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$")
+	f.attack("CREATE TRIGGER refuse BEFORE INSERT ON countersign.record FOR EACH ROW WHEN (NEW.seq = 4) EXECUTE FUNCTION refuse()")
+	head := c.Head()
+	err := c.Append(t.Context(), []byte("b"), []byte("c"))
+	if err == nil || errors.Is(err, history.ErrConflict) {
+		t.Fatalf("appending: %v", err)
+	}
+	if c.Head() != head {
+		t.Fatal("the head moved")
+	}
+	got, err := f.read(c)
+	if want := []string{"b"}; err != nil || !slices.Equal(got, want) {
+		t.Fatalf("catching up: %q, %v", got, err)
 	}
 }
 
@@ -307,22 +378,42 @@ func TestAppendConflict(t *testing.T) {
 	_, err := f.read(b)
 	must(t, err)
 	f.append(a, "a")
-	if _, err := b.Append(t.Context(), f.db, b.Head(), []byte("b")); !errors.Is(err, history.ErrConflict) {
+	if err := b.Append(t.Context(), []byte("b")); !errors.Is(err, history.ErrConflict) {
 		t.Fatalf("appending behind an old head: %v, want ErrConflict", err)
 	}
+	must(t, b.CatchUp(t.Context(), ignore))
+	must(t, b.Append(t.Context(), []byte("b")))
 }
 
 func TestAppendTooLarge(t *testing.T) {
 	f := setUp(t)
 	c := f.initialised()
-	if _, err := c.Append(t.Context(), f.db, c.Head(), make([]byte, history.MaxBody+1)); !errors.Is(err, history.ErrTooLarge) {
+	if err := c.Append(t.Context(), make([]byte, history.MaxBody+1)); !errors.Is(err, history.ErrTooLarge) {
 		t.Fatalf("appending: %v, want ErrTooLarge", err)
 	}
 }
 
-// TestReplicasAppendInTurn has several replicas append at once: every entry is
-// there once, and the chain verifies.
-func TestReplicasAppendInTurn(t *testing.T) {
+// TestStoppedChainBeginsNothing: with a context that is over, no statement is
+// begun.
+func TestStoppedChainBeginsNothing(t *testing.T) {
+	f := setUp(t)
+	c := f.initialised()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Append(ctx, []byte("a")); !errors.Is(err, context.Canceled) {
+		t.Fatalf("appending: %v", err)
+	}
+	if err := c.CatchUp(ctx, ignore); !errors.Is(err, context.Canceled) {
+		t.Fatalf("catching up: %v", err)
+	}
+	if got, err := f.read(f.chain()); err != nil || len(got) != 1 {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+// TestReplicasAppendAtOnce: of several replicas one is first each time, every
+// entry is there once, and the chain verifies.
+func TestReplicasAppendAtOnce(t *testing.T) {
 	f := setUp(t)
 	f.initialised()
 	const replicas, each = 4, 10
@@ -332,7 +423,7 @@ func TestReplicasAppendInTurn(t *testing.T) {
 		c := f.chain()
 		wg.Go(func() {
 			for i := range each {
-				if err := appendOne(context.Background(), f.db, c, fmt.Sprintf("%d-%d", r, i)); err != nil {
+				if err := appendOne(c, fmt.Sprintf("%d-%d", r, i)); err != nil {
 					errs <- err
 					return
 				}
@@ -352,22 +443,13 @@ func TestReplicasAppendInTurn(t *testing.T) {
 	}
 }
 
-func appendOne(ctx context.Context, db *sql.DB, c *history.Chain, body string) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+func appendOne(c *history.Chain, body string) error {
+	for {
+		if err := c.CatchUp(context.Background(), ignore); err != nil {
+			return err
+		}
+		if err := c.Append(context.Background(), []byte(body)); !errors.Is(err, history.ErrConflict) {
+			return err
+		}
 	}
-	defer func() { _ = tx.Rollback() }()
-	if err := c.CatchUp(ctx, tx, true, ignore); err != nil {
-		return err
-	}
-	h, err := c.Append(ctx, tx, c.Head(), []byte(body))
-	if err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	c.Confirm(h)
-	return nil
 }

@@ -1,16 +1,22 @@
--- A batch of tasks that have not failed before, oldest first.
-WITH mine AS MATERIALIZED (
-    SELECT t.request_id, t.attempts, t.available_at
-    FROM countersign.task t
-    WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.attempts = 0
-    ORDER BY t.available_at, t.request_id
-    LIMIT $2
-    FOR UPDATE SKIP LOCKED
+-- A batch of tasks that have not failed before, oldest first, is leased for $3
+-- seconds. Losing the lease costs time only, so that its commit does not wait
+-- for the disk.
+WITH mine AS (
+    UPDATE countersign.task
+    SET leased_until = clock_timestamp() + $3 * interval '1 second'
+    WHERE ctid = ANY (ARRAY(
+        SELECT t.ctid FROM countersign.task t
+        WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.leased_until <= now() AND t.attempts = 0
+        ORDER BY t.available_at, t.request_id
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING request_id, attempts, version, available_at, (SELECT set_config('synchronous_commit', 'off', true)) AS quick
 )
-SELECT mine.request_id, mine.attempts, r.body, r.hash, r.submitted_at, r.expires_at,
+SELECT mine.request_id, mine.attempts, mine.version, r.body, r.hash, r.submitted_at, r.expires_at,
        (SELECT count(*) FROM countersign.result x WHERE x.request_id = mine.request_id) > 0
 FROM mine LEFT JOIN LATERAL (
     SELECT q.body, q.hash, q.submitted_at, q.expires_at
     FROM countersign.request q WHERE q.id = mine.request_id LIMIT 1
-) r ON true
+) r ON mine.quick IS NOT NULL
 ORDER BY mine.available_at, mine.request_id

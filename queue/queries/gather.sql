@@ -3,10 +3,10 @@
 -- newest of each, and so on, up to a limit, and none larger than any message.
 -- Seen counts replies, because their ids are not committed in order. A request's
 -- own columns stand in its first row only.
-WITH mine AS MATERIALIZED (
-    SELECT t.request_id, t.attempts
-    FROM countersign.task t
-    WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[]) AND t.state <> 2 AND t.available_at <= now()
+WITH mine AS (
+    UPDATE countersign.task t
+    SET leased_until = clock_timestamp() + $7 * interval '1 second'
+    WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[]) AND t.state <> 2 AND t.available_at <= now() AND t.leased_until <= now()
       AND ((SELECT r.expires_at <= now() FROM countersign.request r WHERE r.id = t.request_id)
            OR (
         SELECT count(*) <> t.seen_reply
@@ -15,9 +15,9 @@ WITH mine AS MATERIALIZED (
         FROM countersign.reply p
         WHERE p.request_id = t.request_id AND p.sender = ANY($3::text[])
     ))
-    FOR UPDATE SKIP LOCKED
+    RETURNING t.request_id, t.attempts, t.version, (SELECT set_config('synchronous_commit', 'off', true)) AS quick
 )
-SELECT m.request_id, m.attempts, r.overdue,
+SELECT m.request_id, m.attempts, m.version, r.overdue,
        CASE WHEN c.place IS NULL OR c.place = 1 THEN r.body END, r.hash, r.submitted_at, r.expires_at,
        r.ended, r.seen,
        c.id, c.sender, c.body, c.attachment, c.epochs, c.decisive, c.created_at
@@ -26,7 +26,7 @@ CROSS JOIN LATERAL (
     SELECT q.body, q.hash, q.submitted_at, q.expires_at, q.expires_at <= now() AS overdue,
            (SELECT count(*) FROM countersign.result x WHERE x.request_id = m.request_id) > 0 AS ended,
            (SELECT count(*) FROM countersign.reply s WHERE s.request_id = m.request_id AND s.sender = ANY($3::text[])) AS seen
-    FROM countersign.request q WHERE q.id = m.request_id LIMIT 1
+    FROM countersign.request q WHERE q.id = m.request_id AND m.quick IS NOT NULL LIMIT 1
 ) r
 LEFT JOIN LATERAL (
     SELECT p.*, row_number() OVER (ORDER BY p.id) AS place

@@ -4,5 +4,4 @@ WITH done AS (
     WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[])
     RETURNING 1
 )
-SELECT CASE WHEN d.n = cardinality($2::uuid[]) THEN 0 ELSE ('only ' || d.n || ' tasks are done')::integer END
-FROM (SELECT count(*) AS n FROM done) d
+SELECT 1 / (count(*) = cardinality($2::uuid[]))::integer FROM done

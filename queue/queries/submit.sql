@@ -1,15 +1,14 @@
--- New requests with a task for each consumer. An id that is taken is left out
--- of the answer.
+-- New requests with a task for each consumer, and one notification: the same
+-- again within a transaction is left out. An id that is taken is left out of the
+-- answer.
 WITH taken AS (
     INSERT INTO countersign.request (id, body, hash, fingerprint, owner, kind, wallet, expires_at)
-    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[],
-                         $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+    SELECT unnest($1::uuid[]), unnest($2::bytea[]), unnest($3::bytea[]), unnest($4::bytea[]),
+           unnest($5::text[]), unnest($6::text[]), unnest($7::text[]), unnest($8::timestamptz[])
     ON CONFLICT DO NOTHING
     RETURNING id
 ), queued AS (
     INSERT INTO countersign.task (consumer, request_id)
-    SELECT c.name, taken.id FROM taken CROSS JOIN unnest($9::text[]) AS c (name)
-), told AS MATERIALIZED (
-    SELECT pg_notify('countersign_task', '') FROM (SELECT FROM taken LIMIT 1) AS any_taken
+    SELECT unnest($9::text[]), taken.id FROM taken
 )
-SELECT taken.id FROM taken WHERE (SELECT count(*) FROM told) >= 0
+SELECT taken.id, pg_notify('countersign_task', '') FROM taken

@@ -18,11 +18,13 @@ type seat struct {
 }
 
 // voice is a reply whose signature verified under an announced key. What it
-// says is the role's own word; whether it fits is not yet known.
+// says is the role's own word; whether it fits is not yet known. The attachment
+// is nobody's word before it was held against the hashes in the approval.
 type voice struct {
 	approval   message.Approval
 	sum        message.Hash // SHA-256 of the compact JWS
-	attachment []byte
+	attachment message.Attachment
+	unreadable error  // why the attachment is not readable
 	seats      []seat // newest epoch first
 }
 
@@ -36,32 +38,29 @@ type approval struct {
 	shares  []message.SealedShare
 }
 
-// listen returns the replies that were signed by announced keys, in order.
+// hear returns what a reply says if it was signed by an announced key, or nil.
 // The role comes from the key: an approval that claims another one is nobody's.
-func (v *Verifier) listen(replies []Reply) []voice {
-	var out []voice
-	for _, r := range replies {
-		kid, err := message.KeyID(message.TypApproval, r.Approval)
-		if err != nil {
-			continue
-		}
-		seats := v.seats(kid)
-		if len(seats) == 0 {
-			continue
-		}
-		m := seats[0].member
-		a := message.Approval{}
-		if message.VerifyEd25519(message.TypApproval, kid, m.key, r.Approval, &a) != nil {
-			continue
-		}
-		if a.Version != message.Version || a.Deployment != v.cfg.Deployment ||
-			!slices.Contains(v.cfg.Keyring.Generations(), a.Generation) ||
-			a.Role != m.role || a.Instance != m.instance {
-			continue
-		}
-		out = append(out, voice{a, message.Sum(r.Approval), r.Attachment, seats})
+func (v *Verifier) hear(r Reply) *voice {
+	kid, err := message.KeyID(message.TypApproval, r.Approval)
+	if err != nil {
+		return nil
 	}
-	return out
+	seats := v.seats(kid)
+	if len(seats) == 0 {
+		return nil
+	}
+	m := seats[0].member
+	said := &voice{sum: message.Sum(r.Approval), seats: seats}
+	a := &said.approval
+	if message.VerifyEd25519(message.TypApproval, kid, m.key, r.Approval, a) != nil {
+		return nil
+	}
+	if a.Version != message.Version || a.Deployment != v.cfg.Deployment || v.own[a.Generation] == nil ||
+		a.Role != m.role || a.Instance != m.instance {
+		return nil
+	}
+	said.unreadable = message.Decode(r.Attachment, &said.attachment)
+	return said
 }
 
 // seats returns where a key is announced and usable now, newest epoch first.
@@ -110,8 +109,8 @@ func (x *examination) approvalOf(role string) (approval, *message.Reason) {
 }
 
 // check holds one approval against what this service computed by itself.
-func (x *examination) check(v voice) (approval, *message.Reason) {
-	a, m := v.approval, x.meaning
+func (x *examination) check(v *voice) (approval, *message.Reason) {
+	a, m := &v.approval, &x.meaning
 	switch {
 	case a.Request != x.ID || a.Envelope != x.hash:
 		return approval{}, &message.Reason{Code: CodeApprovalOther}
@@ -131,16 +130,15 @@ func (x *examination) check(v voice) (approval, *message.Reason) {
 	return x.checkAttachment(v)
 }
 
-func (x *examination) checkAttachment(v voice) (approval, *message.Reason) {
-	var at message.Attachment
-	if err := message.Decode(v.attachment, &at); err != nil {
+func (x *examination) checkAttachment(v *voice) (approval, *message.Reason) {
+	if v.unreadable != nil {
 		return approval{}, &message.Reason{Code: CodeApprovalShares, Detail: "attachment is not readable"}
 	}
-	if err := x.checkVotes(v.approval, at.Evidence); err != nil {
+	if err := x.checkVotes(&v.approval, v.attachment.Evidence); err != nil {
 		return approval{}, &message.Reason{Code: CodeApprovalVotes, Detail: detail(err)}
 	}
 	for _, s := range v.seats {
-		if shares, ok := sharesFor(s.epoch.id, v.approval, at, x.meaning.Releases); ok {
+		if shares, ok := sharesFor(s.epoch.id, &v.approval, &v.attachment, x.meaning.Releases); ok {
 			return approval{v.approval.Role, v.sum, v.approval.Expires.Time, s, shares}, nil
 		}
 	}
@@ -150,7 +148,7 @@ func (x *examination) checkAttachment(v voice) (approval, *message.Reason) {
 // checkVotes verifies every vote that the approval cites, under the active
 // policy document: what stands beside the approval must be exactly what it
 // names.
-func (x *examination) checkVotes(a message.Approval, votes []string) error {
+func (x *examination) checkVotes(a *message.Approval, votes []string) error {
 	if len(votes) != len(a.Evidence) {
 		return fmt.Errorf("%d votes are cited, %d are there", len(a.Evidence), len(votes))
 	}
@@ -172,20 +170,30 @@ func (x *examination) checkVotes(a message.Approval, votes []string) error {
 // sharesFor returns the sealed shares for one epoch, if the approval names the
 // epoch once, their hash is the one that it names, and they are exactly the
 // shares that the request needs.
-func sharesFor(id message.EpochID, a message.Approval, at message.Attachment, releases []transaction.Release) ([]message.SealedShare, bool) {
-	named := slices.DeleteFunc(slices.Clone(a.Epochs), func(e message.EpochShares) bool { return e.Epoch != id })
-	beside := slices.DeleteFunc(slices.Clone(at.Shares), func(s message.Shares) bool { return s.Epoch != id })
-	if len(named) != 1 || len(beside) != 1 {
+func sharesFor(id message.EpochID, a *message.Approval, at *message.Attachment, releases []transaction.Release) ([]message.SealedShare, bool) {
+	named := only(a.Epochs, func(e message.EpochShares) bool { return e.Epoch == id })
+	beside := only(at.Shares, func(s message.Shares) bool { return s.Epoch == id })
+	if named == nil || beside == nil {
 		return nil, false
 	}
-	sum, err := beside[0].Hash()
-	if err != nil || sum != named[0].Shares {
+	sum, err := beside.Hash()
+	if err != nil || sum != named.Shares {
 		return nil, false
 	}
-	fits := slices.EqualFunc(beside[0].Shares, releases, func(s message.SealedShare, r transaction.Release) bool {
+	fits := slices.EqualFunc(beside.Shares, releases, func(s message.SealedShare, r transaction.Release) bool {
 		return s.Scope == r.Scope && s.ID == r.ID && s.Generation == r.Generation
 	})
-	return beside[0].Shares, fits
+	return beside.Shares, fits
+}
+
+// only returns the one element that is meant; nil if there is none, or more
+// than one.
+func only[T any](list []T, meant func(T) bool) *T {
+	i := slices.IndexFunc(list, meant)
+	if i < 0 || slices.ContainsFunc(list[i+1:], meant) {
+		return nil
+	}
+	return &list[i]
 }
 
 // timely reports whether a message that says these times counts now: not from

@@ -1,13 +1,15 @@
 package countersigned_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/countersign/countersign/signing/countersigned"
 )
 
-// BenchmarkVerify is the verification of one simple transfer from scratch:
-// three approvals, the user's signature, the payload, the shares' hashes.
+// BenchmarkVerify is the verification of one simple transfer from scratch, on
+// all processors: three approvals, the user's signature, the payload, the
+// shares' hashes.
 func BenchmarkVerify(b *testing.B) {
 	w := newWorld(b)
 	asked := w.transfer()
@@ -18,6 +20,22 @@ func BenchmarkVerify(b *testing.B) {
 			b.Fatal(f.Reasons, err)
 		}
 	}
+}
+
+// BenchmarkVerifyAll is the same for each of many cases.
+func BenchmarkVerifyAll(b *testing.B) {
+	w := newWorld(b)
+	asked := w.transfer()
+	c := countersigned.Case{ID: asked.ID, Envelope: asked.Envelope, Replies: w.approvals(asked, "")}
+	cases := slices.Repeat([]countersigned.Case{c}, 64)
+	for b.Loop() {
+		for _, e := range w.v.VerifyAll(b.Context(), cases) {
+			if e.Err != nil || e.Finding.Request == nil {
+				b.Fatal(e.Finding.Reasons, e.Err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(cases)), "ns/case")
 }
 
 // BenchmarkCarryOut is what comes after: three shares and the account's key

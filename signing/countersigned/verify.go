@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/signing/internal/cores"
 	"github.com/countersign/countersign/transaction"
 )
 
@@ -77,58 +79,130 @@ const (
 // examination is one case on its way through Verify.
 type examination struct {
 	Case
-	v        *Verifier
-	active   *document.Active
-	now      time.Time
-	envelope message.Envelope
-	hash     message.Hash
-	meaning  transaction.Meaning
-	voices   []voice
+	v      *Verifier
+	active *document.Active
+	now    time.Time
+	hash   message.Hash
+	voices []*voice // in the order of the replies
+
+	// What the statement came to, by itself: see read.
+	envelope    message.Envelope
+	statement   message.Statement
+	meaning     transaction.Meaning
+	unreadable  error           // why it cannot be read
+	unknown     error           // why it cannot be interpreted
+	granted     bool            // a user signed it who may ask for it
+	userRefusal *message.Reason // why not
+}
+
+// Examined is what Verify found of one case.
+type Examined struct {
+	Finding Finding
+	Err     error
 }
 
 // Verify examines a case from scratch. An error says that it could not be
 // examined (the database cannot be read, no policy is active); whatever the
-// case itself is, is a Finding.
+// case itself is, is a Finding. The signatures of one case do not depend on
+// each other, and are verified on all processors.
 func (v *Verifier) Verify(ctx context.Context, c Case) (Finding, error) {
+	return v.verify(ctx, c, cores.Each)
+}
+
+// VerifyAll is Verify for many cases, each of which has one processor to
+// itself.
+func (v *Verifier) VerifyAll(ctx context.Context, cases []Case) []Examined {
+	out := make([]Examined, len(cases))
+	each := cores.InTurn
+	if len(cases) == 1 {
+		each = cores.Each
+	}
+	cores.Each(len(cases), func(i int) {
+		out[i].Finding, out[i].Err = v.verify(ctx, cases[i], each)
+	})
+	return out
+}
+
+func (v *Verifier) verify(ctx context.Context, c Case, each func(int, func(int))) (Finding, error) {
 	x := &examination{Case: c, v: v, active: v.cfg.Policy(), now: v.cfg.Now(), hash: message.Sum(c.Envelope)}
 	if x.active == nil {
 		return Finding{}, ErrNoPolicy
 	}
-	f, err := x.examine(ctx)
+	x.study(ctx, each)
+	f, err := x.rule()
 	f.Envelope = x.hash
+	return f, err
+}
+
+// study does what does not depend on each other: it reads the statement, and
+// hears each reply.
+func (x *examination) study(ctx context.Context, each func(int, func(int))) {
+	x.voices = make([]*voice, len(x.Replies))
+	each(1+len(x.Replies), func(i int) {
+		if i == 0 {
+			x.read(ctx)
+		} else {
+			x.voices[i-1] = x.v.hear(x.Replies[i-1])
+		}
+	})
+	x.voices = slices.DeleteFunc(x.voices, func(v *voice) bool { return v == nil })
+}
+
+// read finds what the statement means, and whether a user who may ask for that
+// signed it: by a key to which this document grants wallet and kind, for no
+// policy service's word is taken for it.
+func (x *examination) read(ctx context.Context) {
+	parsed, err := x.parse()
+	if err != nil {
+		x.unreadable = err
+		return
+	}
+	x.statement = parsed.Statement()
+	if x.overtime() {
+		return
+	}
+	if x.meaning, x.unknown = x.v.cfg.Interpreter.Meaning(ctx, parsed); x.unknown != nil {
+		return
+	}
+	_, x.userRefusal = document.VerifyUser(x.active, x.envelope, x.meaning, x.now)
+	x.granted = x.userRefusal == nil
+}
+
+func (x *examination) overtime() bool { return !x.now.Before(x.statement.Expires.Time) }
+
+// rule decides from what was studied. A rejection wins over everything, the
+// expiry included: it is final.
+func (x *examination) rule() (Finding, error) {
+	if f, ok := x.rejected(); ok {
+		return f, nil
+	}
+	f, err := x.judge()
 	if err == nil && f.Ruling != Countersigned {
 		// Something did not fit: if it was a record, read it anew next time.
-		v.records.forget(x.meaning.Wallet, x.meaning.Account)
+		x.v.records.forget(x.meaning.Wallet, x.meaning.Account)
 	}
 	return f, err
 }
 
-func (x *examination) examine(ctx context.Context) (Finding, error) {
-	x.voices = x.v.listen(x.Replies)
-	// A rejection wins over everything, the expiry included: it is final.
-	if f, ok := x.rejected(); ok {
-		return f, nil
-	}
-	parsed, err := x.parse()
-	if err != nil {
-		return x.unreadable(err), nil
-	}
-	statement := parsed.Statement()
-	if !x.now.Before(statement.Expires.Time) {
-		return x.expired(statement), nil
-	}
-	if x.meaning, err = x.v.cfg.Interpreter.Meaning(ctx, parsed); err != nil {
-		x.meaning.Statement = statement
-		return x.uninterpreted(err)
+// judge decides where no role has rejected, in the order in which the rulings
+// win.
+func (x *examination) judge() (Finding, error) {
+	switch {
+	case x.unreadable != nil:
+		return x.meaningless(x.unreadable), nil
+	case x.overtime():
+		return x.expired(), nil
+	case x.unknown != nil:
+		return x.uninterpreted(x.unknown)
 	}
 	approvals, refused := x.approvals()
-	if len(refused) > 0 {
+	switch {
+	case len(refused) > 0:
 		return incomplete(refused), nil
-	}
-	// The user's own signature, by a key to which this document grants wallet
-	// and kind: no policy service's word is taken for it.
-	if _, reason := document.VerifyUser(x.active, x.envelope, x.meaning, x.now); reason != nil {
-		return Finding{Ruling: Rejected, Reasons: own(*reason), Approvals: hashes(approvals)}, nil
+	case x.userRefusal != nil:
+		return Finding{Ruling: Rejected, Reasons: own(*x.userRefusal), Approvals: hashes(approvals)}, nil
+	case !x.granted:
+		return Finding{}, ErrUnverified
 	}
 	return Finding{Ruling: Countersigned, Request: x.request(approvals), Approvals: hashes(approvals)}, nil
 }
@@ -159,7 +233,7 @@ func (x *examination) rejected() (Finding, bool) {
 	f := Finding{Ruling: Rejected}
 	seen := map[string]bool{}
 	for _, voice := range x.voices {
-		a := voice.approval
+		a := &voice.approval
 		if a.Decision != message.Reject || a.Request != x.ID || a.Envelope != x.hash {
 			continue
 		}
@@ -182,7 +256,7 @@ const (
 )
 
 // reasonsOf returns a role's reasons within those bounds, one at least.
-func reasonsOf(a message.Approval) []message.RoleReason {
+func reasonsOf(a *message.Approval) []message.RoleReason {
 	var out []message.RoleReason
 	for _, r := range a.Reasons[:min(len(a.Reasons), maxReasons)] {
 		if r.Code == "" || len(r.Code) > maxCode {
@@ -196,11 +270,11 @@ func reasonsOf(a message.Approval) []message.RoleReason {
 	return out
 }
 
-// unreadable rules on a statement that cannot be read or means nothing here.
+// meaningless rules on a statement that cannot be read or means nothing here.
 // The policy services see the same and reject it, and their rejections end it.
 // If all of them have spoken and said otherwise, or its time is over by the
 // database's clock, the signing service ends it alone.
-func (x *examination) unreadable(err error) Finding {
+func (x *examination) meaningless(err error) Finding {
 	f := Finding{Ruling: Incomplete, Reasons: own(message.Reason{Code: CodeInvalidRequest, Detail: detail(err)})}
 	switch {
 	case len(x.silent()) == 0:
@@ -213,9 +287,8 @@ func (x *examination) unreadable(err error) Finding {
 	return f
 }
 
-func (x *examination) expired(s message.Statement) Finding {
-	x.meaning.Statement = s
-	text := "the statement expired at " + s.Expires.Format(time.RFC3339)
+func (x *examination) expired() Finding {
+	text := "the statement expired at " + x.statement.Expires.Format(time.RFC3339)
 	if silent := x.silent(); len(silent) > 0 {
 		text += "; no usable approval of " + strings.Join(silent, ", ")
 	}
@@ -245,7 +318,7 @@ func (x *examination) uninterpreted(err error) (Finding, error) {
 		reason := message.Reason{Code: CodeUnknownRecord, Detail: detail(err)}
 		return Finding{Ruling: Incomplete, Reasons: own(reason), Missing: x.v.cfg.Genesis.Roles}, nil
 	case errors.Is(err, transaction.ErrPayload), errors.Is(err, transaction.ErrDescriptor):
-		return x.unreadable(err), nil
+		return x.meaningless(err), nil
 	}
 	return Finding{}, fmt.Errorf("interpreting request %s: %w", x.ID, err)
 }

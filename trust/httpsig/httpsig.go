@@ -114,8 +114,8 @@ var ReadProfile = Profile{
 }
 
 // Sign signs the message as the profile asks, covering the required
-// components in their order. The key is an Ed25519 or a P-256 key; the
-// signature is verified before it is returned.
+// components in their order. The key is an Ed25519 or a P-256 key; what is
+// signed outside of this process is verified before it is returned.
 func Sign(m Message, p Profile, key crypto.Signer, keyID string, created time.Time) (Signed, error) {
 	if params := usualParams(p, keyID, created.Unix()); params != "" {
 		return signUsual(m, p, key, params)

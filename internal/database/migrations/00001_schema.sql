@@ -24,7 +24,10 @@ CREATE INDEX request_expires ON countersign.request (expires_at);
 -- ready, 1 parked, 2 dead. A parked task without a delay is available at
 -- infinity, so that the partial index serves 0 and 1 alike. The primary key
 -- begins with the request: an index on the consumer alone would be walked,
--- finished tasks included, by statements that name their requests.
+-- finished tasks included, by statements that name their requests. Whoever
+-- works on a task has it until leased_until, which no index holds, so that a
+-- lease changes its page alone; the page keeps room for that. Version is raised
+-- whenever somebody wants a task looked at that may be at work.
 CREATE TABLE countersign.task (
     consumer     text        NOT NULL,
     request_id   uuid        NOT NULL,
@@ -33,8 +36,10 @@ CREATE TABLE countersign.task (
     attempts     integer     NOT NULL DEFAULT 0,
     seen_reply   bigint      NOT NULL DEFAULT 0,
     note         text        NOT NULL DEFAULT '',
+    leased_until timestamptz NOT NULL DEFAULT '-infinity',
+    version      bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (request_id, consumer)
-) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.2);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.2);
 CREATE INDEX task_open ON countersign.task (consumer, available_at, request_id) WHERE state < 2;
 
 CREATE TABLE countersign.reply (
@@ -50,13 +55,13 @@ CREATE TABLE countersign.reply (
 CREATE INDEX reply_request ON countersign.reply (request_id, id);
 
 CREATE TABLE countersign.intent (
-    id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id         bigint      GENERATED ALWAYS AS IDENTITY,
     request_id uuid        NOT NULL,
     instance   text        NOT NULL,
     body       bytea       NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (request_id, id)
 );
-CREATE INDEX intent_request ON countersign.intent (request_id);
 
 CREATE TABLE countersign.result (
     request_id uuid        PRIMARY KEY,
@@ -113,22 +118,6 @@ CREATE TABLE countersign.audit_entry (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX audit_entry_request ON countersign.audit_entry (request_id);
-
--- What a role reads of its records once it alone may append to them. Each
--- statement of a VOLATILE function has its own snapshot, so that the second one
--- sees all that the lock's last holder has committed. It runs with its caller's
--- rights.
--- +goose StatementBegin
-CREATE FUNCTION countersign.locked_record(of_role text, from_seq bigint, most bigint, longest integer, lock bigint)
-RETURNS TABLE (seq bigint, body bytea, mac bytea)
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock(lock);
-    RETURN QUERY
-        SELECT r.seq, substr(r.body, 1, longest), r.mac FROM countersign.record r
-        WHERE r.role = of_role AND r.seq >= from_seq ORDER BY r.seq LIMIT most;
-END $$;
--- +goose StatementEnd
 
 -- Whoever has no policy of his own sees and changes no row.
 ALTER TABLE countersign.request     ENABLE ROW LEVEL SECURITY;

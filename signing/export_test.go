@@ -1,4 +1,0 @@
-package signing
-
-// OnAllCores is exported for tests.
-var OnAllCores = onAllCores
