@@ -24,8 +24,9 @@ test: prerequisites race ## test everything with the race detector
 	go test -race -timeout 20m ./...
 
 .PHONY: test-long
-test-long: test ## the tests, then every test that takes long, then each fuzz test for FUZZTIME
-	COUNTERSIGN_LONG=1 go test -race -count=1 -timeout 60m ./...
+test-long: test ## the tests, then every test that takes long (writes docs/reliability.md), then each fuzz test for FUZZTIME
+	COUNTERSIGN_LONG=1 COUNTERSIGN_RELIABILITY=$(CURDIR)/docs/reliability.md \
+		go test -race -count=1 -parallel 6 -timeout 60m ./...
 	scripts/fuzz $(FUZZTIME)
 
 .PHONY: bench

@@ -3,25 +3,18 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto"
-	"crypto/x509"
 	"database/sql"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/lib/pq"
-
 	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/internal/deployment"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
 )
@@ -29,149 +22,71 @@ import (
 // readyTime is how long a development deployment may take to start.
 const readyTime = 60 * time.Second
 
-// services are the processes whose memory is measured.
-var services = []string{"proposer", "authorization", "fraud", "approval", "signing"}
-
-// profile is what bench reads of dev.json.
-type profile struct {
-	Proposer   string            `json:"proposer"`
-	CA         string            `json:"ca"`
-	Deployment message.Hash      `json:"deployment"`
-	UserKey    string            `json:"user_key"`
-	Token      string            `json:"token"`
-	Database   string            `json:"database"`
-	User       string            `json:"user"`
-	Processes  map[string]string `json:"processes"`
-}
-
-// deployment is a running `countersign dev`.
-type deployment struct {
-	profile profile
-	client  *client.Client
-	db      *sql.DB
-	dev     *exec.Cmd
-	dir     string
+// target is the deployment that is measured, in a folder of its own.
+type target struct {
+	*deployment.Running
+	client *client.Client
+	db     *sql.DB
+	folder string
 }
 
 // start runs `countersign dev` in a new folder and connects to it.
-func start(ctx context.Context, bin string) (*deployment, error) {
-	dir, err := os.MkdirTemp("", "countersign-bench-")
+func start(ctx context.Context, bin string) (*target, error) {
+	folder, err := deployment.TempDir("countersign-bench-")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL runs as another user when this is root
-		return nil, err
+	t := &target{folder: folder}
+	if err := t.run(ctx, bin); err != nil {
+		return nil, errors.Join(err, t.stop())
 	}
-	d := &deployment{dir: dir}
-	// Not CommandContext: dev is asked to stop, so that it stops its services.
-	d.dev = exec.Command(filepath.Join(bin, "countersign"), "dev", "--dir", filepath.Join(dir, "dev"))
-	log, err := os.Create(filepath.Join(dir, "dev.log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	d.dev.Stdout, d.dev.Stderr = log, log
-	d.dev.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := d.dev.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w (run make build first)", d.dev.Path, err)
-	}
-	if err := d.connect(ctx); err != nil {
-		words, _ := os.ReadFile(log.Name())
-		d.stop()
-		return nil, fmt.Errorf("%w\n%s", err, words)
-	}
-	return d, nil
+	return t, nil
 }
 
-// stop ends the deployment and removes its folder.
-func (d *deployment) stop() {
-	if d.db != nil {
-		_ = d.db.Close()
-	}
-	_ = d.dev.Process.Signal(syscall.SIGTERM)
-	_ = d.dev.Wait()
-	_ = os.RemoveAll(d.dir)
-}
-
-func (d *deployment) connect(ctx context.Context) error {
-	path := filepath.Join(d.dir, "dev", "dev.json")
-	deadline := time.Now().Add(readyTime)
-	for {
-		b, err := os.ReadFile(path)
-		if err == nil {
-			if err = json.Unmarshal(b, &d.profile); err == nil {
-				break
-			}
-		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			return errors.New("the development deployment is not ready in time")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if err := d.newClient(); err != nil {
+func (t *target) run(ctx context.Context, bin string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if t.Running, err = deployment.Start(ctx, bin, filepath.Join(t.folder, "dev")); err != nil {
 		return err
 	}
-	connector, err := pq.NewConnector(d.profile.Database)
-	if err != nil {
-		return fmt.Errorf("connecting to the database: %w", err)
-	}
-	d.db = sql.OpenDB(connector)
-	return d.db.PingContext(ctx)
-}
-
-func (d *deployment) newClient() error {
-	roots := x509.NewCertPool()
-	ca, err := os.ReadFile(d.profile.CA)
-	if err != nil || !roots.AppendCertsFromPEM(ca) {
-		return fmt.Errorf("reading CA %s: %w", d.profile.CA, err)
-	}
-	key, err := readKey(d.profile.UserKey)
-	if err != nil {
+	if t.client, err = t.Client(); err != nil {
 		return err
 	}
-	d.client, err = client.New(client.Config{
-		BaseURL: d.profile.Proposer, Roots: roots, Token: d.profile.Token,
-		Key: key, Deployment: d.profile.Deployment,
-	})
+	t.db, err = t.Superuser(ctx)
 	return err
 }
 
-func readKey(path string) (crypto.Signer, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+// stop ends the deployment and removes its folder.
+func (t *target) stop() (err error) {
+	if t.db != nil {
+		err = t.db.Close()
 	}
-	block, _ := pem.Decode(b)
-	if block == nil {
-		return nil, fmt.Errorf("%s is not PEM", path)
+	if t.Running != nil {
+		err = errors.Join(err, t.Stop())
 	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return key.(crypto.Signer), nil
+	return errors.Join(err, os.RemoveAll(t.folder))
 }
 
 // makeAccounts makes n wallets with one account each.
-func (d *deployment) makeAccounts(ctx context.Context, n int) ([]*account, error) {
+func (t *target) makeAccounts(ctx context.Context, n int) ([]*account, error) {
 	out, errs := make([]*account, n), make([]error, n)
 	var wait sync.WaitGroup
 	for i := range n {
-		wait.Go(func() { out[i], errs[i] = d.makeAccount(ctx, i) })
+		wait.Go(func() { out[i], errs[i] = t.makeAccount(ctx, i) })
 	}
 	wait.Wait()
 	return out, errors.Join(errs...)
 }
 
-func (d *deployment) makeAccount(ctx context.Context, i int) (*account, error) {
+func (t *target) makeAccount(ctx context.Context, i int) (*account, error) {
 	label := fmt.Sprintf("bench %d", i)
-	made, err := d.create(ctx, message.KindWalletCreate, "", message.WalletCreate{
-		Owner: d.profile.User, SeedType: "raw", Source: "software", Label: label,
+	made, err := t.create(ctx, message.KindWalletCreate, "", message.WalletCreate{
+		Owner: t.User, SeedType: "raw", Source: "software", Label: label,
 	})
 	if err != nil {
 		return nil, err
 	}
-	a, err := d.create(ctx, message.KindAccountCreate, made.Wallet, message.AccountCreate{
+	a, err := t.create(ctx, message.KindAccountCreate, made.Wallet, message.AccountCreate{
 		Chain: "eip155:1", Curve: "secp256k1", Path: "m/44'/60'/0'/0/0", Label: label,
 	})
 	if err != nil {
@@ -180,12 +95,12 @@ func (d *deployment) makeAccount(ctx context.Context, i int) (*account, error) {
 	return &account{wallet: made.Wallet, id: a.Account}, nil
 }
 
-func (d *deployment) create(ctx context.Context, kind message.Kind, wallet string, payload any) (api.Request, error) {
-	s, err := d.client.NewStatement(kind, wallet, "", payload, 10*time.Minute)
+func (t *target) create(ctx context.Context, kind message.Kind, wallet string, payload any) (api.Request, error) {
+	s, err := t.client.NewStatement(kind, wallet, "", payload, 10*time.Minute)
 	if err != nil {
 		return api.Request{}, err
 	}
-	r, err := d.client.Submit(ctx, s, wait)
+	r, err := t.client.Submit(ctx, s, wait)
 	if err != nil {
 		return r, err
 	}
@@ -197,15 +112,15 @@ func (d *deployment) create(ctx context.Context, kind message.Kind, wallet strin
 
 // peakMemory returns the most memory that each service ever had resident
 // (VmHWM), in MiB.
-func (d *deployment) peakMemory() (map[string]float64, error) {
+func (t *target) peakMemory() (map[string]float64, error) {
 	out := map[string]float64{}
-	for _, s := range services {
-		pid, err := os.ReadFile(d.profile.Processes[s])
-		if err != nil {
-			return nil, fmt.Errorf("finding the process of %s: %w", s, err)
+	for service, pid := range t.PIDs() {
+		if service == "postgresql" {
+			continue
 		}
-		if out[s], err = highWater(strings.TrimSpace(string(pid))); err != nil {
-			return nil, fmt.Errorf("memory of %s: %w", s, err)
+		var err error
+		if out[service], err = highWater(strconv.Itoa(pid)); err != nil {
+			return nil, fmt.Errorf("memory of %s: %w", service, err)
 		}
 	}
 	return out, nil

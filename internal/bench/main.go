@@ -15,6 +15,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -80,8 +81,8 @@ func run(ctx context.Context, p plan, bin, out string) error {
 		return err
 	}
 	f, err := measure(ctx, p, d)
-	d.stop() // before anything is printed: whoever reads may have gone
-	if err != nil {
+	// Stopped before anything is printed: whoever reads may have gone.
+	if err := errors.Join(err, d.stop()); err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(f, "", "  ")
@@ -95,7 +96,7 @@ func run(ctx context.Context, p plan, bin, out string) error {
 	return nil
 }
 
-func measure(ctx context.Context, p plan, d *deployment) (figures, error) {
+func measure(ctx context.Context, p plan, d *target) (figures, error) {
 	var f figures
 	accounts, err := d.makeAccounts(ctx, p.wallets)
 	if err != nil {
@@ -135,7 +136,7 @@ func measure(ctx context.Context, p plan, d *deployment) (figures, error) {
 
 // measureLatency returns the times of single-row commits, half of them made
 // before and half after the requests, and those of requests one at a time.
-func measureLatency(ctx context.Context, p plan, d *deployment, l *load) (commits, requests []time.Duration, err error) {
+func measureLatency(ctx context.Context, p plan, d *target, l *load) (commits, requests []time.Duration, err error) {
 	before, err := measureCommits(ctx, d.db, p.commits/2)
 	if err != nil {
 		return nil, nil, fmt.Errorf("measuring commits: %w", err)

@@ -93,7 +93,10 @@ func Start(ctx context.Context, bin, dir string) (*Running, error) {
 	for {
 		b, err := os.ReadFile(r.ProfilePath())
 		if err == nil {
-			return r, json.Unmarshal(b, &r.Profile)
+			if err := json.Unmarshal(b, &r.Profile); err != nil {
+				return nil, errors.Join(fmt.Errorf("reading %s: %w", r.ProfilePath(), err), r.Stop())
+			}
+			return r, nil
 		}
 		select {
 		case err := <-r.ended:

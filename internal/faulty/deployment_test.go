@@ -65,14 +65,6 @@ var binaries = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if bin, err := binaries(); err == nil {
-		_ = os.RemoveAll(bin)
-	}
-	os.Exit(code)
-}
-
 func newWorld(t *testing.T, service string) *world {
 	t.Helper()
 	bin, err := binaries()
@@ -310,7 +302,10 @@ func (w *world) everyStatement(o outcome, f fault) {
 		break
 	}
 	w.Logf("%s, %s, %s: statements 1 to %d, the slowest request took %v", w.service, o.name, f.name, n-1, slowest.Round(time.Millisecond))
+	page.statements.add(w.service, o.name, f.name, n-1, seconds(slowest))
 }
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 // mostStatements ends a series for services that are busy by themselves.
 const mostStatements = 12

@@ -30,7 +30,7 @@ func loadRequests() int {
 
 // underLoad runs transfers, does something to the database in the midst of
 // them, and expects that all are signed, once.
-func (w *world) underLoad(fault func(ctx context.Context)) {
+func (w *world) underLoad(what string, fault func(ctx context.Context)) {
 	w.Helper()
 	requests := loadRequests()
 	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Minute)
@@ -47,6 +47,7 @@ func (w *world) underLoad(fault func(ctx context.Context)) {
 		w.Errorf("%d signed and %d rejected of %d", signed, rejected, requests)
 	}
 	w.checkNothingLost()
+	page.load.add(what, requests, signed, rejected, 0)
 }
 
 // awaitResults waits until so many requests have a result.
@@ -62,7 +63,7 @@ func (w *world) awaitResults(ctx context.Context, n int) {
 func TestDatabaseKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
-	w.underLoad(func(ctx context.Context) {
+	w.underLoad("the database is killed and started again", func(ctx context.Context) {
 		killServer(t, w.PIDs()["postgresql"])
 		port, err := strconv.Atoi(w.databaseURL().Port())
 		if err != nil {
@@ -87,7 +88,7 @@ func TestFailoverUnderLoad(t *testing.T) {
 	w := newWorld(t, "")
 	standby := w.startStandby()
 	w.useBoth(standby.Addr)
-	w.underLoad(func(ctx context.Context) {
+	w.underLoad("the database is killed, its synchronous standby promoted", func(ctx context.Context) {
 		killServer(t, w.PIDs()["postgresql"])
 		db := openCluster(t, standby)
 		if _, err := db.ExecContext(ctx, "SELECT pg_promote()"); err != nil {

@@ -34,6 +34,8 @@ type hostile struct {
 	table   string
 	columns map[string]string // name -> type
 	tried   map[string]int    // mutations that changed something, by kind
+	sent    int64             // transfers of all rounds, and how many ended
+	ended   int64
 }
 
 // TestAttackHostileDatabase: while transfers are under way the superuser
@@ -164,7 +166,7 @@ func (h *hostile) round() {
 	}()
 	<-spoilt
 	running.Wait()
-	h.Logf("%s: %d of %d transfers ended", h.table, ended.Load(), transfersInRound)
+	h.sent, h.ended = h.sent+transfersInRound, h.ended+ended.Load()
 }
 
 // checkEnd accepts the asked transfer signed by the account, or a reason.
@@ -318,4 +320,5 @@ func (h *hostile) report() {
 		}
 	}
 	h.Logf("%s: %d mutations: %s", h.table, total, strings.Join(lines, ", "))
+	page.hostile.add(h.table, total, strings.Join(lines, ", "), h.sent, h.ended)
 }

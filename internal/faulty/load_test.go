@@ -50,6 +50,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		t.Errorf("%d signed, %d rejected of %d requests; the limit allows %d", signed, rejected, requests, want)
 	}
 	w.checkNothingLost()
+	page.load.add("services are killed at random", requests, signed, rejected, 0)
 }
 
 // transfers sends requests from many clients at once and counts their ends.

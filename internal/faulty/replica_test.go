@@ -45,6 +45,7 @@ func TestReplicasUnderLoad(t *testing.T) {
 	}
 	w.checkNothingLost()
 	w.checkAllWorked()
+	page.load.add("three instances of each service, one of them killed", requests, signed, rejected, 0)
 }
 
 var health = regexp.MustCompile(`(?m)^health: .*$`)

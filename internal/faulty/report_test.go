@@ -1,0 +1,99 @@
+package faulty_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// pageVariable names the file that a run writes its results to: make test-long
+// writes docs/reliability.md.
+const pageVariable = "COUNTERSIGN_RELIABILITY"
+
+// section is one table of the page.
+type section struct {
+	title, text string
+	columns     []string
+	rows        [][]string
+}
+
+// page collects what the tests of one run have found.
+var page = struct {
+	sync.Mutex
+	statements, load, hostile section
+}{
+	statements: section{
+		title: "A connection cut, or a service killed, at every statement",
+		text: `A proxy stands between one service and PostgreSQL. It breaks the first statement that the service sends after a request was
+submitted, then, for the next request, the second, and so on, until a request ends without coming that far: before the server has seen
+the statement, and after the server has done it and before the service hears of that. The connection is cut, or the service killed
+(SIGKILL) and started again by its launcher. Each request must end as it would have.`,
+		columns: []string{"service", "request", "fault", "statements broken", "slowest end"},
+	},
+	load: section{
+		title: "Faults under load",
+		text: `Transfers are sent by 32 clients at once. Where the wallet's limit of 24 hours is at stake exactly as many must be signed as it
+allows; elsewhere all.`,
+		columns: []string{"what happens meanwhile", "requests", "signed", "rejected by the limit", "lost or signed twice"},
+	},
+	hostile: section{
+		title: "A hostile database",
+		text: `The database's superuser spoils one table, column by column and row by row, while transfers run: changes and exchanges values, deletes
+rows, inserts older ones again, and puts older states of the whole table back. Allowed are the transfer that was asked for, signed by its
+account; no signature, with a reason; or a delay. Afterwards the tables are put right, and transfers must be signed again.`,
+		columns: []string{"table", "mutations", "of them", "transfers", "ended in time"},
+	},
+}
+
+// TestMain writes the page when all has passed.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if bin, err := binaries(); err == nil {
+		_ = os.RemoveAll(bin)
+	}
+	if path := os.Getenv(pageVariable); path != "" && code == 0 {
+		if err := os.WriteFile(path, []byte(renderPage()), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func (s *section) add(cells ...any) {
+	page.Lock()
+	defer page.Unlock()
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = fmt.Sprint(c)
+	}
+	s.rows = append(s.rows, row)
+}
+
+func renderPage() string {
+	var out strings.Builder
+	out.WriteString("# Reliability\n\nWhat happens to requests when something breaks. This page is written by `make test-long`: every line is a run of real service\n" +
+		"processes against a real PostgreSQL ([internal/faulty](../internal/faulty)), and a run that loses a request, signs one twice or passes a\n" +
+		"limit fails. `make test` runs a short form of the same.\n")
+	for _, s := range []section{page.statements, page.load, page.hostile} {
+		s.render(&out)
+	}
+	return out.String()
+}
+
+func (s section) render(out *strings.Builder) {
+	if len(s.rows) == 0 {
+		return
+	}
+	slices.SortStableFunc(s.rows, slices.Compare)
+	fmt.Fprintf(out, "\n## %s\n\n%s\n\n", s.title, s.text)
+	line := func(cells []string) { fmt.Fprintf(out, "| %s |\n", strings.Join(cells, " | ")) }
+	line(s.columns)
+	line(slices.Repeat([]string{"---"}, len(s.columns)))
+	for _, row := range s.rows {
+		line(row)
+	}
+}
