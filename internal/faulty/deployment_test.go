@@ -293,16 +293,24 @@ func (w *world) everyStatement(o outcome, f fault) {
 		}
 		happened := w.proxy.Arm(todo)
 		slowest = max(slowest, w.run(o))
-		w.proxy.Disarm()
-		select {
-		case <-happened:
-			continue
-		default:
+		if !w.soon(happened) {
+			break
 		}
-		break
 	}
+	w.proxy.Disarm()
 	w.Logf("%s, %s, %s: statements 1 to %d, the slowest request took %v", w.service, o.name, f.name, n-1, slowest.Round(time.Millisecond))
 	page.statements.add(w.service, o.name, f.name, n-1, seconds(slowest))
+}
+
+// soon waits for a fault of a service that is still at work when the request
+// has ended without it.
+func (w *world) soon(happened <-chan struct{}) bool {
+	select {
+	case <-happened:
+		return true
+	case <-time.After(300 * time.Millisecond):
+		return false
+	}
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
