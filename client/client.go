@@ -20,6 +20,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +60,7 @@ type Client struct {
 	keyID      string
 	deployment message.Hash
 	resultKeys []message.JWK
+	silence    time.Duration // a constant, but for tests
 }
 
 // New checks the configuration and returns a client. It does not connect.
@@ -75,7 +77,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	return &Client{caller: c, key: cfg.Key, keyID: keyID, deployment: cfg.Deployment, resultKeys: cfg.ResultKeys}, nil
+	return &Client{caller: c, key: cfg.Key, keyID: keyID, deployment: cfg.Deployment, resultKeys: cfg.ResultKeys, silence: silence}, nil
 }
 
 func keyIDOf(key crypto.Signer, id string) (string, error) {
@@ -221,8 +223,11 @@ func (c *caller) Close() { c.http.CloseIdleConnections() }
 
 // Problem is an error answer (RFC 9457). Code is stable; docs/errors.md says
 // what each one means.
+//
+// RetryAfter is when the service asks to be called again; 0 if it does not say.
 type Problem struct {
 	api.Problem
+	RetryAfter time.Duration
 }
 
 // Error says what the service said.
@@ -244,10 +249,20 @@ func Code(err error) string {
 	return ""
 }
 
+// retryAfter reads Retry-After (RFC 9110 section 10.2.3) in seconds; its other
+// form, a date, our services do not use.
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
 // problemOf reads an error answer; one that is no problem document becomes a
 // problem with the code "http".
 func problemOf(response *http.Response, body []byte) error {
-	p := &Problem{}
+	p := &Problem{RetryAfter: retryAfter(response.Header)}
 	mediaType, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
 	if mediaType == api.ProblemMediaType && json.Unmarshal(body, &p.Problem) == nil && p.Code != "" {
 		p.Status = response.StatusCode

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,11 +23,10 @@ const (
 	// attempts is how often the same bytes are sent while the service is out
 	// of reach; the id makes that safe.
 	attempts = 3
-	// pause lies between two attempts, and at least between two looks.
-	pause = time.Second
-	// look is how long one call of Watch waits: short enough to show a
-	// request that begins to wait for people.
-	look = 5 * time.Second
+	// pause lies between two attempts, unless the service asks for more; longest
+	// is the most that is waited then.
+	pause   = time.Second
+	longest = 30 * time.Second
 )
 
 // NewStatement returns a statement with a new id that ends after lifetime.
@@ -73,8 +71,8 @@ func (c *Client) Sign(s message.Statement) (Signed, error) {
 
 // Send sends a signed statement, and waits up to wait (at most 60 s) for its
 // end. The statement's id makes it safe to call again with the same statement:
-// it is one request. While the service is out of reach the same bytes are sent
-// again.
+// it is one request. While the service is out of reach, or asks to come back
+// later, the same bytes are sent again.
 func (c *Client) Send(ctx context.Context, s Signed, wait time.Duration) (api.Request, error) {
 	what := call{method: http.MethodPost, path: requestsPath, body: s.body, header: s.header, wait: wait}
 	for attempt := 1; ; attempt++ {
@@ -86,7 +84,7 @@ func (c *Client) Send(ctx context.Context, s Signed, wait time.Duration) (api.Re
 		if attempt == attempts || !passing(err) {
 			return api.Request{}, fmt.Errorf("submitting request %s: %w", s.id, err)
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, pauseAfter(err, 1)); err != nil {
 			return api.Request{}, err
 		}
 	}
@@ -128,7 +126,18 @@ func passing(err error) bool {
 	if !errors.As(err, &p) {
 		return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 	}
-	return p.Status == http.StatusServiceUnavailable
+	return p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests
+}
+
+// pauseAfter is how long to wait after a number of failures in a row: twice as
+// long each time, and as long as the service asks for.
+func pauseAfter(err error, failures int) time.Duration {
+	d := pause << (failures - 1)
+	var p *Problem
+	if errors.As(err, &p) {
+		d = max(d, p.RetryAfter)
+	}
+	return min(d, longest)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -158,38 +167,6 @@ func (c *Client) Wait(ctx context.Context, id string, wait time.Duration) (api.R
 		return r, err
 	}
 	return r, c.check(r, id)
-}
-
-// Watch calls each with the request now and whenever it has changed, until it
-// has ended, and returns it then. An error of each ends the watch.
-func (c *Client) Watch(ctx context.Context, id string, each func(api.Request) error) (api.Request, error) {
-	var shown []byte
-	wait := time.Duration(0)
-	for {
-		began := c.now()
-		r, err := c.Wait(ctx, id, wait)
-		if err != nil {
-			return r, err
-		}
-		now, err := message.Encode(r)
-		if err != nil {
-			return r, err
-		}
-		if !bytes.Equal(now, shown) {
-			if err := each(r); err != nil {
-				return r, err
-			}
-		}
-		if r.Ended() {
-			return r, nil
-		}
-		if wait > 0 && c.now().Sub(began) < pause { // the service would not wait
-			if err := sleep(ctx, pause); err != nil {
-				return r, err
-			}
-		}
-		shown, wait = now, look
-	}
 }
 
 // Filter selects requests; a zero field selects all. Cursor is Next of the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/internal/message"
@@ -47,6 +48,8 @@ type memory struct {
 	forgot     time.Time
 	// policy is the newest document that was ever decided under.
 	policy message.PolicyRef
+
+	seen atomic.Pointer[seen] // of Records
 }
 
 func newMemory(decider Decider, chain *history.Chain, now func() time.Time, log *slog.Logger) *memory {

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -129,4 +130,25 @@ type intruding struct {
 func (i *intruding) Decide(ctx context.Context, r policy.Request) (policy.Decision, error) {
 	i.once.Do(i.first)
 	return i.counter.Decide(ctx, r)
+}
+
+// TestAttackUnreadRecordsDeleted: a replica that has nothing to decide reads
+// what the others append all the same, so that nobody can have it decide, much
+// later, as if all that had not been.
+func TestAttackUnreadRecordsDeleted(t *testing.T) {
+	w := initialised(t)
+	const limit = 5
+	busy, idle := w.start(newCounter(limit)).ready(), w.start(newCounter(limit)).ready()
+	if n := approvals(busy.deliver(w.tasks(limit)...)); n != limit {
+		t.Fatalf("%d approvals, want %d", n, limit)
+	}
+	w.until("the idle replica has not read on", func() error {
+		if n, _ := idle.Records(); n < int64(w.rows()) {
+			return fmt.Errorf("%d records", n)
+		}
+		return nil
+	})
+	w.attack("DELETE FROM countersign.record WHERE seq > 1")
+	w.denied(idle)
+	w.denied(busy)
 }

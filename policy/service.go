@@ -28,6 +28,10 @@ import (
 // alteration of old entries is noticed while the service runs too.
 const auditEvery = 5 * time.Minute
 
+// lookEvery is how often an instance reads what others have appended, although
+// it has nothing to decide: what it has read nobody can take back.
+const lookEvery = time.Second
+
 // Tasks is the part of the queue that gives requests. *queue.Queue is one.
 type Tasks interface {
 	Consume(ctx context.Context, c queue.Consumer, h queue.Handler) error
@@ -212,13 +216,17 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 func (s *Service) auditLoop(ctx context.Context) error {
-	ticker := time.NewTicker(auditEvery)
-	defer ticker.Stop()
+	look, audit := time.NewTicker(lookEvery), time.NewTicker(auditEvery)
+	defer look.Stop()
+	defer audit.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-look.C:
+			_ = s.memory.check(ctx) // a broken chain has said so; an outage is said by all else
+			continue
+		case <-audit.C:
 		}
 		if err := s.Audit(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Error("verifying the role's records failed", "role", s.cfg.Role, "error", err)
@@ -229,34 +237,6 @@ func (s *Service) auditLoop(ctx context.Context) error {
 // Audit verifies the role's whole record chain from its first entry. If it is
 // broken the service denies everything from now on.
 func (s *Service) Audit(ctx context.Context) error { return s.memory.audit(ctx) }
-
-// Ready returns nil if the service can decide: a policy is active and names
-// this role's identity key, the role's records are whole, and at least one
-// signing instance's epoch is live.
-func (s *Service) Ready(ctx context.Context) error {
-	active := s.cfg.Policy.Active()
-	if active == nil {
-		return errors.New("no policy document is active")
-	}
-	jwk, err := s.IdentityKey()
-	if err != nil {
-		return err
-	}
-	named := func(k message.JWK) bool { return k.Thumbprint() == jwk.Thumbprint() }
-	if !slices.ContainsFunc(active.IdentityKeys(s.cfg.Role), named) {
-		return errors.New("the active policy document does not name this role's identity key")
-	}
-	if err := s.memory.check(ctx); err != nil {
-		return err
-	}
-	if !follows(s.memory.newestPolicy(), active.Ref) {
-		return errOldPolicy
-	}
-	if len(s.links.live(s.cfg.Now(), active.Ref)) == 0 {
-		return errNoEpoch
-	}
-	return nil
-}
 
 // Append adds one record of the decider's own to the chain, durably, for
 // example a vote. The decider's Replay is called before Append returns; the

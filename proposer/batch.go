@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/google/uuid"
-
 	"github.com/countersign/countersign/queue"
 )
 
@@ -24,13 +22,13 @@ type submitFunc func(context.Context, []queue.Submission) ([]queue.Outcome, erro
 // meanwhile, and cost the database more than it gains. So a submission that
 // comes while none runs is committed at once, by its own caller and by itself;
 // those that come during a commit go together into the next, which follows
-// without a pause. Nothing else is ever waited for. It is safe for concurrent
-// use.
+// without a pause; its users take turns (backlog). Nothing else is ever waited
+// for. It is safe for concurrent use.
 type batcher struct {
 	submit submitFunc
 	mu     sync.Mutex
 	// waiting is empty unless committing.
-	waiting    []*entry
+	waiting    backlog
 	committing bool
 }
 
@@ -43,12 +41,19 @@ type entry struct {
 
 var errShortOutcome = errors.New("the queue returned another number of outcomes than submissions")
 
+// errBacklog says that so much of one user's waits that no more is taken.
+var errBacklog = problem(CodeRateLimited, "too much of yours waits to be written")
+
 // add commits one submission, alone or with others, and returns what became
 // of it. When ctx ends first the submission may still be committed: the caller
 // finds out by sending the same bytes again.
 func (b *batcher) add(ctx context.Context, s queue.Submission) (queue.Outcome, error) {
 	e := &entry{submission: s, done: make(chan struct{})}
-	if b.leads(e) {
+	leads, ok := b.enter(e)
+	if !ok {
+		return 0, errBacklog
+	}
+	if leads {
 		defer b.handOver() // also after a panic, or nobody would ever commit again
 		b.commit([]*entry{e})
 		return e.outcome, e.err
@@ -61,16 +66,16 @@ func (b *batcher) add(ctx context.Context, s queue.Submission) (queue.Outcome, e
 	}
 }
 
-// leads says whether the caller commits e itself; else e waits for its turn.
-func (b *batcher) leads(e *entry) bool {
+// enter says whether the caller commits e itself; else e waits for its turn, if
+// there is room for it.
+func (b *batcher) enter(e *entry) (leads, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.committing {
-		b.waiting = append(b.waiting, e)
-		return false
+		return false, b.waiting.push(e)
 	}
 	b.committing = true
-	return true
+	return true, true
 }
 
 // handOver ends the leader's turn: it goes on with its own request, and
@@ -78,7 +83,7 @@ func (b *batcher) leads(e *entry) bool {
 func (b *batcher) handOver() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting) == 0 {
+	if b.waiting.size == 0 {
 		b.committing = false
 		return
 	}
@@ -96,27 +101,11 @@ func (b *batcher) drain() {
 	}
 }
 
-// next takes the next batch, in order of arrival. The same id twice would make
-// the second outcome depend on how the queue reads its own batch, so the
-// second waits for the next one.
+// next takes the next batch.
 func (b *batcher) next() []*entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var batch, rest []*entry
-	ids := make(map[uuid.UUID]bool, min(len(b.waiting), maxBatch))
-	for i, e := range b.waiting {
-		if len(batch) == maxBatch {
-			rest = append(rest, b.waiting[i:]...)
-			break
-		}
-		if ids[e.submission.ID] {
-			rest = append(rest, e)
-			continue
-		}
-		ids[e.submission.ID] = true
-		batch = append(batch, e)
-	}
-	b.waiting = rest
+	batch := b.waiting.batch(maxBatch)
 	b.committing = batch != nil
 	return batch
 }

@@ -244,6 +244,9 @@ type backend struct {
 	db         proposer.Pinger
 }
 
+// plenty is a rate that no test reaches by accident.
+var plenty = proposer.Rate{PerSecond: 1, Burst: 1e9}
+
 // start runs a proposer over real TLS. Edit may change its configuration.
 func start(t testing.TB, b backend, edit func(*proposer.Config)) *world {
 	t.Helper()
@@ -256,7 +259,9 @@ func start(t testing.TB, b backend, edit func(*proposer.Config)) *world {
 	w.policy.Set(w.d.Active(w.editPolicy))
 	cfg := proposer.Config{
 		Deployment: w.d.ID, Roles: w.d.Genesis.Roles, Queue: b.queue, Wallets: b.wallets, Policy: w.policy, DB: b.db,
-		JWKS: w.issuer.jwks(t), Issuer: issuer, Audience: audience, ClientCAs: w.ca.pool(),
+		// The test's clock stands still, and no token comes back while it does.
+		Limits: proposer.Limits{Submissions: plenty, Reads: plenty},
+		JWKS:   w.issuer.jwks(t), Issuer: issuer, Audience: audience, ClientCAs: w.ca.pool(),
 		Now: w.clock.Now, Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if edit != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer"
+	"github.com/countersign/countersign/proposer/api"
 )
 
 // description is the OpenAPI document, ready to hold answers against. Every
@@ -100,9 +101,18 @@ func (d *description) conform(t testing.TB, r *http.Request, a answer) {
 		t.Fatalf("%s %s: status %d is not documented: %s", r.Method, template, a.status, a.body)
 	}
 	d.headers(t, response, a)
+	if a.status == http.StatusNoContent {
+		return
+	}
 	mediaType := a.header.Get("Content-Type")
 	if _, ok := response["content"].(map[string]any)[mediaType]; !ok {
 		t.Fatalf("%s %s: %d with media type %q is not documented", r.Method, template, a.status, mediaType)
+	}
+	if mediaType == api.EventMediaType {
+		for _, e := range events(t, bytes.NewReader(a.body)) {
+			d.validate(t, "/components/schemas/Request", answer{body: []byte(e.data)})
+		}
+		return
 	}
 	if r.Method != http.MethodHead {
 		escape := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D")

@@ -35,6 +35,8 @@ const (
 	CodeIDConflict           Code = "id_conflict"
 	CodeStatementTooLarge    Code = "statement_too_large"
 	CodeUnsupportedMediaType Code = "unsupported_media_type"
+	CodeRateLimited          Code = "rate_limited"
+	CodeTooManyStreams       Code = "too_many_streams"
 	CodeInternal             Code = "internal"
 	CodeUnavailable          Code = "unavailable"
 	CodeNotReady             Code = "not_ready"
@@ -66,6 +68,8 @@ var problems = map[Code]kindOfProblem{
 	CodeIDConflict:           {http.StatusConflict, "The request id is taken by another statement"},
 	CodeStatementTooLarge:    {http.StatusRequestEntityTooLarge, "The statement is too large"},
 	CodeUnsupportedMediaType: {http.StatusUnsupportedMediaType, "The body must be plain application/json"},
+	CodeRateLimited:          {http.StatusTooManyRequests, "You call faster than your limit"},
+	CodeTooManyStreams:       {http.StatusTooManyRequests, "Too many event streams are open"},
 	CodeInternal:             {http.StatusInternalServerError, "Something went wrong inside"},
 	CodeUnavailable:          {http.StatusServiceUnavailable, "The queue is out of reach; try again"},
 	CodeNotReady:             {http.StatusServiceUnavailable, "The service is not ready"},
@@ -86,6 +90,7 @@ type problemError struct {
 	code   Code
 	detail string
 	cause  error
+	after  time.Duration // when to try again; 0: after retryAfter
 }
 
 func (p *problemError) Error() string {
@@ -107,9 +112,15 @@ func unavailable(cause error) *problemError {
 	return &problemError{code: CodeUnavailable, cause: cause}
 }
 
-// retryAfter is how long, in seconds, a caller is asked to wait before it
-// tries a 503 again.
-const retryAfter = 1
+// retryAfter is how long a caller is asked to wait before it tries a 503 or 429
+// again, where nothing better is known.
+const retryAfter = time.Second
+
+// retry is Retry-After in whole seconds, rounded up.
+func (p *problemError) retry() string {
+	after := max(p.after, retryAfter)
+	return strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10)
+}
 
 // writeProblem answers with a problem; an error that is none becomes
 // "internal" and its text stays inside.
@@ -123,8 +134,8 @@ func writeProblem(w http.ResponseWriter, err error) {
 		Type: api.ProblemType + string(p.code), Title: k.title, Status: k.status, Code: string(p.code), Detail: p.detail,
 	}
 	switch k.status {
-	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", p.retry())
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="countersign"`)
 	}

@@ -54,6 +54,9 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) er
 		return err
 	}
 	outcome, err := s.batcher.add(r.Context(), submission)
+	if errors.Is(err, errBacklog) {
+		return err
+	}
 	if err != nil {
 		return unavailable(err)
 	}

@@ -40,6 +40,7 @@ func (s *Server) routes() []route {
 		{method: http.MethodPost, path: "/v1/requests", handle: s.propose},
 		{method: http.MethodGet, path: "/v1/requests", query: append([]string{"status", "kind", "wallet"}, page...), handle: s.list},
 		{method: http.MethodGet, path: "/v1/requests/{id}", handle: s.show},
+		{method: http.MethodGet, path: "/v1/requests/{id}/events", handle: s.events},
 		{method: http.MethodGet, path: "/v1/wallets", query: page, handle: s.listWallets},
 		{method: http.MethodGet, path: "/v1/wallets/{id}", handle: s.wallet},
 		{method: http.MethodGet, path: "/v1/wallets/{id}/accounts", query: page, handle: s.listAccounts},
@@ -136,6 +137,10 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, route route) {
 			s.refuse(w, r, s.stranger(r, err))
 			return
 		}
+	}
+	if err := s.allow(route, user); err != nil {
+		s.refuse(w, r, err)
+		return
 	}
 	if route.method != http.MethodPost && r.ContentLength != 0 {
 		s.refuse(w, r, problem(CodeMalformedRequest, "%s takes no body here", r.Method))

@@ -45,20 +45,6 @@ type Pinger interface {
 	PingContext(ctx context.Context) error
 }
 
-// Limits bound what one call may cost. A zero field takes its default.
-type Limits struct {
-	// Body is the most bytes of a statement; at most, and by default,
-	// message.MaxStatement.
-	Body int64
-	// BodyTime is how long a body may take to arrive; 10 s.
-	BodyTime time.Duration
-	// Wait is the longest "Prefer: wait"; 60 s.
-	Wait time.Duration
-	// Waiters is how many calls may wait for results at once; more are
-	// answered without waiting. 4096.
-	Waiters int
-}
-
 // Config is everything that a proposer needs.
 type Config struct {
 	Deployment message.Hash
@@ -97,6 +83,9 @@ type Server struct {
 	batcher    *batcher
 	waiters    chan struct{}
 	lists      turns
+	buckets    buckets
+	places     *places
+	follower   *follower
 	stopping   context.Context
 	stop       context.CancelFunc
 	readiness  readiness
@@ -122,14 +111,21 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		deployment: cfg.Deployment, roles: slices.Clone(cfg.Roles), queue: cfg.Queue, wallets: cfg.Wallets, policy: cfg.Policy,
 		db: cfg.DB, door: door, clientCAs: cfg.ClientCAs, limits: limits, now: door.now, log: cfg.Log,
-		waiters: make(chan struct{}, limits.Waiters),
+		waiters: make(chan struct{}, limits.Waiters), places: newPlaces(limits.UserStreams, limits.Streams),
+		buckets: newBuckets(limits),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
+	s.follower = newFollower(s.log)
+	s.follower.look = s.look
+	s.follower.await = func(ctx context.Context, id uuid.UUID) error {
+		_, err := s.queue.Await(ctx, id)
+		return err
+	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	consumers := append(slices.Clone(cfg.Roles), message.RoleSigning)
-	s.batcher = &batcher{submit: func(ctx context.Context, batch []queue.Submission) ([]queue.Outcome, error) {
+	s.batcher = &batcher{waiting: backlog{limit: limits.Backlog}, submit: func(ctx context.Context, batch []queue.Submission) ([]queue.Outcome, error) {
 		return cfg.Queue.Submit(ctx, batch, consumers)
 	}}
 	return s, nil
@@ -147,30 +143,7 @@ func (c Config) faults() (faults []error) {
 	tokens := len(c.JWKS) > 0
 	fault((c.Issuer != "") != tokens || (c.Audience != "") != tokens, "key set, issuer and audience of tokens stand together or not at all")
 	fault(!tokens && c.ClientCAs == nil, "neither tokens nor client certificates are accepted: nobody could enter")
-	l := c.Limits
-	fault(l.Body < 0 || l.Body > message.MaxStatement, "limit of the body is out of range")
-	fault(l.BodyTime < 0 || l.Wait < 0 || l.Wait > maxWait || l.Waiters < 0, "limit of body time, wait or waiters is out of range")
-	return faults
-}
-
-// maxWait is the longest wait of any call: proxies cut connections that are
-// silent for longer.
-const maxWait = 60 * time.Second
-
-func (l Limits) withDefaults() Limits {
-	if l.Body == 0 {
-		l.Body = message.MaxStatement
-	}
-	if l.BodyTime == 0 {
-		l.BodyTime = 10 * time.Second
-	}
-	if l.Wait == 0 {
-		l.Wait = maxWait
-	}
-	if l.Waiters == 0 {
-		l.Waiters = 4096
-	}
-	return l
+	return append(faults, c.Limits.faults()...)
 }
 
 const (

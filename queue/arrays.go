@@ -81,3 +81,13 @@ func (a timeArray) Value() (driver.Value, error) {
 	}
 	return out, nil
 }
+
+// instant reads a time. One that Go has no time for, such as infinity, is zero:
+// a row that somebody has spoilt must not hide those beside it.
+type instant struct{ to *time.Time }
+
+// Scan implements sql.Scanner.
+func (i instant) Scan(v any) error {
+	*i.to, _ = v.(time.Time)
+	return nil
+}

@@ -66,7 +66,7 @@ func (q *Queue) loadResults(ctx context.Context, list []uuid.UUID) (map[uuid.UUI
 	out := make(map[uuid.UUID]Result, len(list))
 	for rows.Next() {
 		var r Result
-		if err := rows.Scan(&r.Request, &r.Status, &r.Body, &r.Created); err != nil {
+		if err := rows.Scan(&r.Request, &r.Status, &r.Body, instant{&r.Created}); err != nil {
 			return nil, err
 		}
 		out[r.Request] = r

@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -50,7 +49,7 @@ func (q *Queue) Consume(ctx context.Context, c Consumer, h Handler) error {
 		workers.Go(func() { d.consume(ctx, woken) })
 	}
 	look := func() { d.failures.Store(true); wake(woken) }
-	q.poll(ctx, polling{every: c.Poll, look: look, sweep: func() { q.sweep(ctx, c.Name) }})
+	q.poll(ctx, polling{every: c.Poll, look: look, sweep: func() { q.hasten(ctx, c.Name); q.sweep(ctx, c.Name) }})
 	workers.Wait()
 	return nil
 }
@@ -105,6 +104,7 @@ func (d *delivery) consume(ctx context.Context, woken chan struct{}) {
 				break
 			}
 			wake(woken)
+			d.consumeOneFailed(ctx, failed)
 		}
 		if err := d.consumeFailed(ctx, failed); err != nil {
 			d.outage(ctx, err)
@@ -129,9 +129,20 @@ func (d *delivery) consumeFailed(ctx context.Context, claim claimer) error {
 	return nil
 }
 
+// consumeOneFailed gives one task that has failed before its turn, for there may
+// be new ones without end.
+func (d *delivery) consumeOneFailed(ctx context.Context, claim claimer) {
+	if !d.failures.Swap(false) {
+		return
+	}
+	if n, err := d.round(ctx, claim); n > 0 || err != nil { // the next round meets with the error too
+		d.failures.Store(true)
+	}
+}
+
 // outage waits a little for the database.
 func (d *delivery) outage(ctx context.Context, err error) {
-	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil {
 		return
 	}
 	d.queue.log.Warn("queue is out of reach", "consumer", d.consumer.Name, "error", err)
@@ -142,13 +153,24 @@ func (d *delivery) outage(ctx context.Context, err error) {
 }
 
 func (q *Queue) sweep(ctx context.Context, consumer string) {
-	stmt, err := q.sql.sweep.On(ctx, q.db, nil)
-	if err == nil {
-		_, err = stmt.ExecContext(ctx, consumer)
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := q.exec(ctx, q.sql.sweep, consumer); err != nil && ctx.Err() == nil {
 		q.log.Warn("sweeping tasks of ended requests failed", "consumer", consumer, "error", err)
 	}
+}
+
+// hasten brings back tasks that a clock that was set back would keep waiting.
+func (q *Queue) hasten(ctx context.Context, consumer string) {
+	if err := q.exec(ctx, q.sql.hasten, consumer); err != nil && ctx.Err() == nil {
+		q.log.Warn("looking for tasks of the future failed", "consumer", consumer, "error", err)
+	}
+}
+
+func (q *Queue) exec(ctx context.Context, s *database.Statement, args ...any) error {
+	stmt, err := s.On(ctx, q.db, nil)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx, args...)
+	}
+	return err
 }
 
 // claimer claims by one of the claiming statements.
@@ -178,10 +200,9 @@ func (q *Queue) claimer(s *database.Statement, args ...any) claimer {
 func (b *batch) scan(rows *sql.Rows) error {
 	var t Task
 	var hash []byte
-	var submitted, expires sql.NullTime
 	var version int64
 	var ended bool
-	if err := rows.Scan(&t.Request, &t.Attempts, &version, &t.Body, &hash, &submitted, &expires, &ended); err != nil {
+	if err := rows.Scan(&t.Request, &t.Attempts, &version, &t.Body, &hash, instant{&t.Submitted}, instant{&t.Expires}, &ended); err != nil {
 		return err
 	}
 	if ended || t.Body == nil {
@@ -189,7 +210,6 @@ func (b *batch) scan(rows *sql.Rows) error {
 		return nil
 	}
 	t.Hash = toHash(hash)
-	t.Submitted, t.Expires = submitted.Time, expires.Time
 	b.tasks, b.versions = append(b.tasks, t), append(b.versions, version)
 	return nil
 }

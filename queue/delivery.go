@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 )
 
 // What Consumer's zero fields stand for.
@@ -24,8 +25,13 @@ const (
 )
 
 // maxLease keeps a lease apart from a task that somebody put off: see
-// reclaim.sql.
+// reclaim.sql. A lease that seems to end much later than that is none: see
+// claim.sql.
 const maxLease = time.Minute
+
+// maxRetry keeps a task to be tried again apart from one that waits for a clock
+// that was set back: see hasten.sql.
+const maxRetry = time.Minute
 
 // Delays of deliveries that failed: none at first, since the batch may have
 // failed for another's sake, then doubling.
@@ -47,6 +53,7 @@ type batch struct {
 	gathered []Gathered // of a gatherer, beside tasks
 	seen     []int64    // of a gatherer: how many replies there are
 	ended    []uuid.UUID
+	claimed  time.Time
 }
 
 func (b *batch) size() int { return len(b.tasks) + len(b.ended) }
@@ -55,6 +62,14 @@ func (b *batch) ids() []uuid.UUID {
 	out := make([]uuid.UUID, len(b.tasks))
 	for i, t := range b.tasks {
 		out[i] = t.Request
+	}
+	return out
+}
+
+func (b *batch) attempts() pq.Int64Array {
+	out := make(pq.Int64Array, len(b.tasks))
+	for i, t := range b.tasks {
+		out[i] = int64(t.Attempts)
 	}
 	return out
 }
@@ -117,7 +132,11 @@ func (d *delivery) round(ctx context.Context, claim claimer) (int, error) {
 	if b.size() == 0 {
 		return 0, nil
 	}
+	b.claimed = time.Now()
 	failure := d.deliver(ctx, b)
+	if failure != nil {
+		d.queue.observer.Failed(d.consumer.Name, len(b.tasks), errors.Is(failure, errLost))
+	}
 	switch {
 	case failure == nil:
 		return b.size(), nil
@@ -157,10 +176,13 @@ func (d *delivery) deliver(ctx context.Context, b *batch) error {
 	if unparked {
 		d.again(b.ids())
 	}
-	if work.After == nil {
-		return nil
+	if work.After != nil {
+		if err := d.finish(ctx, work.After); err != nil {
+			return err
+		}
 	}
-	return d.finish(ctx, work.After)
+	d.queue.observer.Settled(d.consumer.Name, work.Verdicts, time.Since(b.claimed))
+	return nil
 }
 
 // call runs the handler on what has not ended yet.
@@ -241,7 +263,7 @@ func (d *delivery) fail(ctx context.Context, b *batch, failure error) error {
 		return err
 	}
 	note := note(fmt.Sprintf("gave up after %d attempts: %v", b.tasks[0].Attempts+1, failure))
-	if _, err := stmt.ExecContext(ctx, d.consumer.Name, uuidArray(b.ids()), limit, delay.Seconds(), note); err != nil {
+	if _, err := stmt.ExecContext(ctx, d.consumer.Name, uuidArray(b.ids()), limit, delay.Seconds(), note, b.attempts()); err != nil {
 		return fmt.Errorf("counting a failed delivery: %w", err)
 	}
 	if alone {
@@ -298,6 +320,8 @@ func checkVerdicts(verdicts []Verdict, b *batch) error {
 			return fmt.Errorf("%w: a reply to a request that is held", ErrInvalid)
 		case v.Delay < 0:
 			return fmt.Errorf("%w: negative delay", ErrInvalid)
+		case v.Disposition == Retry && v.Delay > maxRetry:
+			return fmt.Errorf("%w: a retry after %v: park it", ErrInvalid, v.Delay)
 		}
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
+
+	"github.com/countersign/countersign/internal/database"
 )
 
 // Errors of the queue.
@@ -48,7 +50,13 @@ var taskClasses = map[pqerror.Class]bool{
 func outage(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
 		errors.Is(err, sql.ErrTxDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) {
+		errors.Is(err, net.ErrClosed) || errors.Is(err, database.ErrTLS) {
+		return true
+	}
+	// A connection that could not be made in time is said to be a deadline that
+	// was exceeded, as is the work's own.
+	var connection *net.OpError
+	if errors.As(err, &connection) {
 		return true
 	}
 	var network net.Error

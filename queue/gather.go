@@ -60,7 +60,7 @@ func (q *Queue) Gather(ctx context.Context, g Gatherer, h GatherHandler) error {
 		workers.Go(func() { w.work(ctx) })
 	}
 	w.look(ctx)
-	q.poll(ctx, polling{every: c.Poll, now: w.now, look: func() { w.look(ctx) }, sweep: func() {}})
+	q.poll(ctx, polling{every: c.Poll, now: w.now, look: func() { w.look(ctx) }, sweep: func() { q.hasten(ctx, c.Name) }})
 	workers.Wait()
 	return nil
 }
@@ -79,12 +79,14 @@ type gathering struct {
 	queued  map[uuid.UUID]bool
 	ready   []uuid.UUID
 	leased  map[uuid.UUID]bool
-	polls   int      // since the last full look
-	cursors [2]int64 // newest reply at the last two looks
+	awaited map[uuid.UUID]bool // for which any reply counts
+	polls   int                // since the last full look
+	cursors [2]int64           // newest reply at the last two looks
 }
 
 func (w *gathering) reset() {
-	w.partial, w.queued, w.leased = map[uuid.UUID]uint64{}, map[uuid.UUID]bool{}, map[uuid.UUID]bool{}
+	w.partial, w.queued = map[uuid.UUID]uint64{}, map[uuid.UUID]bool{}
+	w.leased, w.awaited = map[uuid.UUID]bool{}, map[uuid.UUID]bool{}
 }
 
 // heard takes a notification. The zero hint means: look.
@@ -103,13 +105,16 @@ func (w *gathering) heard(h replyHint) {
 	if len(w.partial) > maxPartial {
 		w.partial = map[uuid.UUID]uint64{}
 	}
+	if len(w.awaited) > maxPartial {
+		w.awaited = map[uuid.UUID]bool{}
+	}
 	if len(w.ready) > maxPartial {
 		return // anybody can notify; what is true of it is found by looking
 	}
 	all := uint64(1)<<len(w.Senders) - 1
 	for _, id := range h.ids {
 		w.partial[id] |= 1 << sender
-		if w.partial[id] == all {
+		if w.partial[id] == all || w.awaited[id] {
 			w.push(id)
 		}
 	}
@@ -175,17 +180,22 @@ func (w *gathering) pushAll(list []uuid.UUID) {
 	}
 }
 
-// settled remembers leases, and of what is awaited that all senders have
-// spoken, so that the next reply wakes it.
+// settled remembers leases, and what is awaited, so that the next reply wakes
+// it. Of a reply that came while it was worked on it was heard already.
 func (w *gathering) settled(b *batch, verdicts []Verdict) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, v := range verdicts {
+		id := b.tasks[i].Request
+		delete(w.awaited, id)
 		switch v.Disposition {
 		case Retry, Hold:
-			w.leased[b.tasks[i].Request] = true
+			w.leased[id] = true
 		case Await:
-			w.partial[b.tasks[i].Request] = uint64(1)<<len(w.Senders) - 1
+			w.awaited[id] = true
+			if w.partial[id] != 0 {
+				w.push(id)
+			}
 		}
 	}
 }
@@ -208,6 +218,7 @@ func (w *gathering) finished(list []uuid.UUID) {
 	for _, id := range list {
 		delete(w.leased, id)
 		delete(w.partial, id)
+		delete(w.awaited, id)
 	}
 }
 
@@ -317,11 +328,11 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 	var version, seen int64
 	var replyID sql.NullInt64
 	var sender sql.NullString
+	var created time.Time
 	var epochs pq.ByteaArray
 	var decisive sql.NullBool
-	var created sql.NullTime
-	err := rows.Scan(&g.Request, &g.Attempts, &version, &g.Overdue, &g.Body, &hash, &g.Submitted, &g.Expires, &ended, &seen,
-		&replyID, &sender, &body, &attachment, &epochs, &decisive, &created)
+	err := rows.Scan(&g.Request, &g.Attempts, &version, &g.Overdue, &g.Body, &hash, instant{&g.Submitted}, instant{&g.Expires}, &ended, &seen,
+		&replyID, &sender, &body, &attachment, &epochs, &decisive, instant{&created})
 	if err != nil {
 		return err
 	}
@@ -342,7 +353,7 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 	last := &b.gathered[len(b.gathered)-1]
 	last.Replies = append(last.Replies, Reply{
 		Sender: sender.String, Body: body, Attachment: attachment,
-		Epochs: toEpochs(epochs), Decisive: decisive.Bool, Created: created.Time,
+		Epochs: toEpochs(epochs), Decisive: decisive.Bool, Created: created,
 	})
 	return nil
 }

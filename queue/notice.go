@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/countersign/countersign/internal/message"
 )
@@ -13,17 +14,18 @@ import (
 // What is larger than any message is left out.
 const maxNotices = 1024
 
-// Publish writes a notice and wakes those who follow its topic. The same
+// Publish writes a notice and wakes those who follow its topic. It lives for as
+// long as it has left now, whatever the database's clock says. The same
 // notice again is no fault; another one under the same key is ErrKeyTaken.
 func (q *Queue) Publish(ctx context.Context, n Notice) error {
 	stmt, err := q.sql.publish.On(ctx, q.db, nil)
 	if err != nil {
 		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
 	}
-	expires := sql.NullTime{Time: n.Expires, Valid: !n.Expires.IsZero()}
+	life := sql.NullFloat64{Float64: time.Until(n.Expires).Seconds(), Valid: !n.Expires.IsZero()}
 	var written int
 	var told sql.NullString
-	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, n.Sender, nonNil(n.Body), expires).Scan(&written, &told)
+	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, n.Sender, nonNil(n.Body), life).Scan(&written, &told)
 	if err != nil {
 		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
 	}
@@ -66,11 +68,9 @@ func (q *Queue) Notices(ctx context.Context, topic string) ([]Notice, error) {
 	var out []Notice
 	for rows.Next() {
 		var n Notice
-		var expires sql.NullTime
-		if err := rows.Scan(&n.Topic, &n.Key, &n.Sender, &n.Body, &expires, &n.Created); err != nil {
+		if err := rows.Scan(&n.Topic, &n.Key, &n.Sender, &n.Body, instant{&n.Expires}, instant{&n.Created}); err != nil {
 			return nil, fmt.Errorf("reading notices of topic %s: %w", topic, err)
 		}
-		n.Expires = expires.Time
 		out = append(out, n)
 	}
 	if err := rows.Err(); err != nil {

@@ -57,7 +57,7 @@ type Task struct {
 	Body      []byte
 	Hash      message.Hash // as stored: the consumer recomputes it
 	Submitted time.Time
-	Expires   time.Time
+	Expires   time.Time // by the database's clock: the statement has the true one
 	// Attempts counts earlier deliveries that failed; 0 at first.
 	Attempts int
 }
@@ -70,7 +70,7 @@ type Disposition int
 const (
 	Done  Disposition = iota + 1 // acknowledged, the task is gone
 	Park                         // kept aside until Unpark or until Delay is over
-	Retry                        // delivered again after Delay
+	Retry                        // delivered again after Delay, a minute at most
 	Dead                         // put aside for good with Note as the reason
 	Await                        // of a gatherer: kept until a newer reply arrives
 	Hold                         // of a gatherer: stays leased, until Finish or the lease's end
@@ -179,7 +179,7 @@ type Notice struct {
 	Key     string
 	Sender  string
 	Body    []byte
-	Expires time.Time // zero: never
+	Expires time.Time // zero: never; of one that was read, by the database's clock
 	Created time.Time // set by the database
 }
 

@@ -23,6 +23,7 @@ type Queue struct {
 	sql      *statements
 	signals  *signals
 	awaiting *awaiting
+	observer Observer
 
 	mu       sync.Mutex
 	wanted   map[string]bool // channels that somebody here waits on
@@ -37,7 +38,7 @@ func New(db *sql.DB, config database.Config, log *slog.Logger) *Queue {
 	}
 	q := &Queue{
 		db: db, config: config, own: database.Service(config.User), log: log,
-		sql: newStatements(), signals: newSignals(), wanted: map[string]bool{},
+		sql: newStatements(), signals: newSignals(), wanted: map[string]bool{}, observer: unobserved{},
 	}
 	q.awaiting = newAwaiting(q)
 	return q

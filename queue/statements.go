@@ -16,7 +16,7 @@ type statements struct {
 	claim, claimFailed, claimOne          *database.Statement
 	settle, settleSilently                *database.Statement
 	keep, settleMixed                     *database.Statement
-	fail, release, sweep                  *database.Statement
+	fail, release, sweep, hasten          *database.Statement
 	gather, look, lookRecent, newestReply *database.Statement
 	askAgain, unpark, stalled, reclaim    *database.Statement
 	intents, finish, results              *database.Statement
@@ -30,7 +30,7 @@ func newStatements() *statements {
 		claim: statement("claim"), claimFailed: statement("claim_failed"), claimOne: statement("claim_one"),
 		settle: statement("settle"), settleSilently: statement("settle_silently"),
 		keep: statement("keep"), settleMixed: statement("settle_mixed"),
-		fail: statement("fail"), release: statement("release"), sweep: statement("sweep"),
+		fail: statement("fail"), release: statement("release"), sweep: statement("sweep"), hasten: statement("hasten"),
 		gather: statement("gather"), look: statement("look"), lookRecent: statement("look_recent"),
 		newestReply: statement("newest_reply"),
 		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"), reclaim: statement("reclaim"),

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -83,7 +84,7 @@ func (q *Queue) insert(ctx context.Context, batch []Submission, consumers []stri
 		return nil, err
 	}
 	rows, err := stmt.QueryContext(ctx, uuidArray(list), bodies, hashes, prints, owners, kinds, wallets, expires,
-		textArray(consumers))
+		textArray(consumers), time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/lib/pq"
@@ -144,14 +145,14 @@ func scanView(rows *sql.Rows, into map[uuid.UUID]*View) error {
 	var hash, fingerprint []byte
 	var status sql.NullString
 	var body []byte
-	var created sql.NullTime
-	if err := rows.Scan(&v.ID, &v.Body, &hash, &fingerprint, &v.Owner, &v.Kind, &v.Wallet, &v.Expires,
-		&v.Submitted, &status, &body, &created); err != nil {
+	var created time.Time
+	if err := rows.Scan(&v.ID, &v.Body, &hash, &fingerprint, &v.Owner, &v.Kind, &v.Wallet, instant{&v.Expires},
+		instant{&v.Submitted}, &status, &body, instant{&created}); err != nil {
 		return err
 	}
 	v.Hash, v.Fingerprint = toHash(hash), toHash(fingerprint)
 	if status.Valid {
-		v.Result = &Result{Request: v.ID, Status: status.String, Body: body, Created: created.Time}
+		v.Result = &Result{Request: v.ID, Status: status.String, Body: body, Created: created}
 	}
 	into[v.ID] = v
 	return nil
@@ -161,7 +162,7 @@ func scanReply(rows *sql.Rows, into map[uuid.UUID]*View) error {
 	var id uuid.UUID
 	var r Reply
 	var epochs pq.ByteaArray
-	if err := rows.Scan(&id, &r.Sender, &r.Body, &epochs, &r.Decisive, &r.Created); err != nil {
+	if err := rows.Scan(&id, &r.Sender, &r.Body, &epochs, &r.Decisive, instant{&r.Created}); err != nil {
 		return err
 	}
 	r.Epochs = toEpochs(epochs)

@@ -34,6 +34,9 @@ const (
 	// pause is the delay before a case that could not be examined, or whose
 	// end the two clocks disagree on, is looked at again.
 	pause = time.Second
+	// lastCall is when, before a statement's end, nobody is asked any more about
+	// a request that has ended for the database: its clock may be the right one.
+	lastCall = 30 * time.Second
 )
 
 func (s *Service) gatherer() queue.Gatherer {
@@ -159,15 +162,19 @@ func (w *work) end(id uuid.UUID, f countersigned.Finding, status message.Status)
 // incomplete asks the roles whose approvals do not hold, and waits.
 func (w *work) incomplete(ctx context.Context, g queue.Gathered, f countersigned.Finding) (queue.Verdict, error) {
 	note := noteOf(f)
-	if g.Overdue {
-		// By the statement and our clock it has not expired yet.
-		return queue.Verdict{Disposition: queue.Retry, Delay: pause, Note: note}, nil
+	// By the statement and our clock it has not expired yet.
+	later := queue.Verdict{Disposition: queue.Retry, Delay: pause, Note: note}
+	if g.Overdue && f.Expires.Before(w.s.cfg.Now().Add(lastCall)) {
+		return later, nil
 	}
 	if w.s.asked.ask(g.Request, f.Missing) {
 		w.s.cfg.Log.Info("asking again", "request", g.Request, "missing", f.Missing, "reasons", note)
 		if err := w.s.cfg.Queue.AskAgain(ctx, g.Request, f.Missing); err != nil {
 			return queue.Verdict{}, fmt.Errorf("asking again: %w", err)
 		}
+	}
+	if g.Overdue { // the database's clock is ahead, and it would not let it rest
+		return later, nil
 	}
 	return queue.Verdict{Disposition: queue.Await, Note: note}, nil
 }

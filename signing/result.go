@@ -34,6 +34,7 @@ type end struct {
 	said    message.Result // what result.Body says
 	result  queue.Result
 	outcome countersigned.Outcome
+	first   bool // once written: it is the request's end
 }
 
 func (e end) creates() bool { return e.outcome.Wallet != nil || e.outcome.Account != nil }
@@ -108,8 +109,9 @@ func (s *Service) commit(ctx context.Context, ends ...end) error {
 // transaction. Who comes second drops both, and of wallet.create the seed.
 func (s *Service) create(ctx context.Context, e end) error {
 	var taken error
+	ends := []end{e}
 	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
-		return s.finish(ctx, tx, []end{e}, func() error {
+		return s.finish(ctx, tx, ends, func() error {
 			taken = s.insert(ctx, tx, e.outcome)
 			return taken
 		})
@@ -120,7 +122,7 @@ func (s *Service) create(ctx context.Context, e end) error {
 	if err != nil {
 		return fmt.Errorf("committing a creation: %w", err)
 	}
-	s.concluded([]end{e})
+	s.concluded(ends)
 	return nil
 }
 
@@ -141,11 +143,14 @@ func (s *Service) inTransaction(ctx context.Context, do func(*sql.Tx) error) err
 func (s *Service) concluded(ends []end) {
 	for _, e := range ends {
 		s.asked.forget(e.result.Request)
+		if e.first && s.cfg.Ended != nil {
+			s.cfg.Ended(e.said.Status)
+		}
 	}
 }
 
-// finish writes results, and calls then, if set, if one was the first of its
-// request.
+// finish writes results, notes which were the first of their request, and
+// calls then, if set, if one was.
 func (s *Service) finish(ctx context.Context, tx *sql.Tx, ends []end, then func() error) error {
 	results := make([]queue.Result, 0, len(ends))
 	for _, e := range ends {
@@ -155,8 +160,9 @@ func (s *Service) finish(ctx context.Context, tx *sql.Tx, ends []end, then func(
 	if err != nil {
 		return fmt.Errorf("writing results: %w", err)
 	}
-	for _, r := range results {
-		if !slices.Contains(inserted, r.Request) {
+	for i, r := range results {
+		ends[i].first = slices.Contains(inserted, r.Request)
+		if !ends[i].first {
 			s.cfg.Log.Info("another instance was first", "request", r.Request)
 		}
 	}

@@ -63,6 +63,9 @@ type Config struct {
 	// Tidy is how often expired notices are deleted, and requests looked for
 	// that have passed their expiry unnoticed; zero: one minute.
 	Tidy time.Duration
+	// Ended, if set, hears of each request that this instance has ended, when
+	// its result is committed. It must not block.
+	Ended func(message.Status)
 }
 
 // Service is one instance of the signing service.
@@ -160,23 +163,34 @@ func (s *Service) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// ErrNotReady says why nothing can be signed at this moment.
-var ErrNotReady = errors.New("signing service is not ready")
+// ErrNotReady says that nothing can be signed at this moment; the others say
+// why.
+var (
+	ErrNotReady = errors.New("signing service is not ready")
+	ErrNoPolicy = errors.New("no policy document is active")
+	ErrNoKeys   = errors.New("keys are not exchanged")
+)
 
 // Ready returns nil if a request could be signed now: a policy is active, an
 // epoch is open, every role has announced a key and the database answers.
 func (s *Service) Ready(ctx context.Context) error {
+	var faults []error
 	if s.cfg.Policy.Active() == nil {
-		return fmt.Errorf("%w: no policy document is active", ErrNotReady)
+		faults = append(faults, ErrNoPolicy)
 	}
-	if len(s.verifier.Epochs()) == 0 {
-		return fmt.Errorf("%w: no epoch is open", ErrNotReady)
-	}
-	if silent := s.verifier.Silent(); len(silent) > 0 {
-		return fmt.Errorf("%w: no key announced by %s", ErrNotReady, strings.Join(silent, ", "))
+	if s.Epochs() == 0 {
+		faults = append(faults, fmt.Errorf("%w: no epoch is open", ErrNoKeys))
+	} else if silent := s.verifier.Silent(); len(silent) > 0 {
+		faults = append(faults, fmt.Errorf("%w: none announced by %s", ErrNoKeys, strings.Join(silent, ", ")))
 	}
 	if err := s.cfg.DB.PingContext(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotReady, err)
+		faults = append(faults, err)
 	}
-	return nil
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrNotReady, errors.Join(faults...))
 }
+
+// Epochs returns how many epochs are open.
+func (s *Service) Epochs() int { return len(s.verifier.Epochs()) }

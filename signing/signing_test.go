@@ -202,3 +202,19 @@ func TestBurst(t *testing.T) {
 		t.Errorf("one message has %d signatures", len(outputs))
 	}
 }
+
+// TestClockOfTheDatabaseAhead: a request that has long expired for the database,
+// and not for anybody else, is asked for again like any other.
+func TestClockOfTheDatabaseAhead(t *testing.T) {
+	w := newWorld(t)
+	w.ready(w.start(nil))
+	w.needAccount()
+	asked := 0
+	w.players["fraud"].set(func(r *policytest.Role, a policytest.Asked) (policytest.Answer, bool) {
+		asked++
+		return r.Approve(a, time.Now()), asked > 1
+	})
+	statement := w.d.Statement(message.KindEthereumTransaction, w.wallet, w.account, jsontext.Value(transferPayload), time.Now().Add(time.Hour))
+	id := w.submitStatement(statement, time.Now().Add(-time.Minute))
+	wantStatus(t, w.result(id), message.StatusSigned)
+}

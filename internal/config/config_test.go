@@ -111,6 +111,31 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+func TestLoadLimits(t *testing.T) {
+	tests := map[string]struct {
+		text string
+		want string // empty: accepted
+	}{
+		"all":                       {"limits: {submissions: {per_second: 0.5, burst: 1}, reads: {per_second: 10, burst: 20}, streams: {per_user: 1, total: 2}}", ""},
+		"none":                      {"limits: {}", ""},
+		"fail/no-burst":             {"limits: {reads: {per_second: 1}}", "limits.reads: per_second and burst"},
+		"fail/no-rate":              {"limits: {submissions: {burst: 1}}", "limits.submissions: per_second and burst"},
+		"fail/negative":             {"limits: {reads: {per_second: -1, burst: 1}}", "limits.reads"},
+		"fail/no-number":            {"limits: {reads: {per_second: .nan, burst: 1}}", "limits.reads"},
+		"fail/infinite":             {"limits: {reads: {per_second: .inf, burst: 1}}", "limits.reads"},
+		"fail/negative-streams":     {"limits: {streams: {total: -1}}", "limits.streams"},
+		"fail/misspelled-inner-key": {"limits: {reads: {per_minute: 1}}", "per_minute"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, signing+listen+"client_ca: users.pem\n"+tt.text+"\n", &config.Proposer{})
+			if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want an error that names %q", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestLoadReportsEveryFaultAtOnce(t *testing.T) {
 	_, err := load(t, "development: true\n", &config.Proposer{})
 	if err == nil {

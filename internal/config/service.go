@@ -17,7 +17,8 @@ type Service struct {
 	// secrets; two pairs during a rotation. Mode 0600.
 	Branches []Branches `yaml:"branches"`
 	Database Database   `yaml:"database"`
-	// Health is the loopback host:port that answers GET /healthz and /readyz.
+	// Health is the loopback host:port that answers GET /healthz, /readyz and
+	// /metrics.
 	Health string `yaml:"health"`
 	Log    Log    `yaml:"log"`
 }

@@ -64,6 +64,57 @@ type Proposer struct {
 	// ClientCA is the path of the PEM certificates that client certificates
 	// must chain to; leave it out to let in by token alone.
 	ClientCA string `yaml:"client_ca"`
+	// Limits bound what one user may cost; leave any of them out to take its
+	// default.
+	Limits Limits `yaml:"limits"`
+}
+
+// Limits are those of one instance of the proposer: two instances let a user do
+// twice as much.
+type Limits struct {
+	// Submissions is how fast one user may send statements.
+	Submissions Rate `yaml:"submissions"`
+	// Reads is how fast one user may ask for anything else.
+	Reads Rate `yaml:"reads"`
+	// Streams is how many event streams may be open.
+	Streams Streams `yaml:"streams"`
+}
+
+// Rate is a token bucket. Both values stand together, or none does.
+type Rate struct {
+	// PerSecond is how many calls a second are answered in the long run.
+	PerSecond float64 `yaml:"per_second"`
+	// Burst is how many are answered at once.
+	Burst int `yaml:"burst"`
+}
+
+// Streams bounds open event streams.
+type Streams struct {
+	// PerUser is how many one user may have.
+	PerUser int `yaml:"per_user"`
+	// Total is how many all users together may have.
+	Total int `yaml:"total"`
+}
+
+// maxRate is far above what any instance does.
+const maxRate = 1_000_000
+
+func (l *Limits) check(f *faults) {
+	l.Submissions.check(f, "limits.submissions")
+	l.Reads.check(f, "limits.reads")
+	if l.Streams.PerUser < 0 || l.Streams.Total < 0 {
+		f.add("limits.streams is negative")
+	}
+}
+
+func (r *Rate) check(f *faults, name string) {
+	// Written so that .nan is refused too.
+	if !(r.PerSecond >= 0 && r.PerSecond <= maxRate) || r.Burst < 0 || r.Burst > maxRate {
+		f.add("%s is not from 0 to %d", name, maxRate)
+	}
+	if (r.PerSecond == 0) != (r.Burst == 0) {
+		f.add("%s: per_second and burst stand together or not at all", name)
+	}
 }
 
 // Tokens says which JWTs (RFC 7519) are accepted.
@@ -87,6 +138,7 @@ func (p *Proposer) Validate() error {
 		f.need("tokens.issuer", p.Tokens.Issuer)
 		f.need("tokens.audience", p.Tokens.Audience)
 	}
+	p.Limits.check(&f)
 	return f.join()
 }
 

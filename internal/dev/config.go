@@ -82,9 +82,13 @@ func configs(l layout, a addresses, db config.Database) map[string]any {
 		Listen:   listener(l, serviceProposer, a.proposer),
 		Tokens:   &config.Tokens{JWKS: l.tls("jwks.json"), Issuer: tokenIssuer, Audience: tokenAudience},
 		ClientCA: l.tls("users.pem"),
+		Limits:   config.Limits{Submissions: plenty, Reads: plenty},
 	}
 	return out
 }
+
+// plenty lets one user load a whole deployment, as benchmarks do.
+var plenty = config.Rate{PerSecond: 20_000, Burst: 20_000}
 
 func base(l layout, service, health string, db config.Database) config.Service {
 	return config.Service{

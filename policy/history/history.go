@@ -99,7 +99,7 @@ func (c *Chain) Head() Head { return c.head }
 // Broken returns why the chain is broken, or nil.
 func (c *Chain) Broken() error { return c.broken }
 
-// Init writes the first entry, durably. It is ErrExists if there is any entry,
+// Init writes the first entry, durably. It is ErrExists if there is any other,
 // whoever wrote it.
 func (c *Chain) Init(ctx context.Context, body []byte) error {
 	rows, err := c.read(ctx, 0, 1)
@@ -111,13 +111,28 @@ func (c *Chain) Init(ctx context.Context, body []byte) error {
 	}
 	head, err := c.insert(ctx, c.sql.first, Head{}, body)
 	if errors.Is(err, ErrConflict) {
-		return ErrExists
+		head, err = c.first(ctx, body)
 	}
 	if err != nil {
 		return err
 	}
 	c.head = head
 	return nil
+}
+
+// first returns the first entry if it is this one: the pool sends a statement
+// again whose answer was lost. Whoever wrote it could not have written another.
+func (c *Chain) first(ctx context.Context, body []byte) (Head, error) {
+	rows, err := c.read(ctx, 1, 1)
+	if err != nil {
+		return Head{}, err
+	}
+	if len(rows) == 1 && message.Sum(rows[0].Body) == message.Sum(body) {
+		if e, ok := c.verify(Head{}, rows[0]); ok {
+			return e.Head, nil
+		}
+	}
+	return Head{}, ErrExists
 }
 
 // CatchUp verifies what was appended since the last call and gives each entry

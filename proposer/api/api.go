@@ -126,3 +126,10 @@ const ProblemType = "urn:countersign:problem:"
 
 // ProblemMediaType is the media type of a Problem (RFC 9457 section 3).
 const ProblemMediaType = "application/problem+json"
+
+// EventMediaType is the media type of a stream of events (HTML Living Standard
+// section 9.2).
+const EventMediaType = "text/event-stream"
+
+// EventRequest is the name of the event that carries a Request.
+const EventRequest = "request"

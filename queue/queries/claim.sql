@@ -1,12 +1,13 @@
 -- A batch of tasks that have not failed before, oldest first, is leased for $3
 -- seconds. Losing the lease costs time only, so that its commit does not wait
--- for the disk.
+-- for the disk. What is leased for longer than two minutes is not leased: nobody
+-- may, but a clock may be set back.
 WITH mine AS (
     UPDATE countersign.task
     SET leased_until = clock_timestamp() + $3 * interval '1 second'
     WHERE ctid = ANY (ARRAY(
         SELECT t.ctid FROM countersign.task t
-        WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.leased_until <= now() AND t.attempts = 0
+        WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes' AND t.attempts = 0
         ORDER BY t.available_at, t.request_id
         LIMIT $2
         FOR UPDATE SKIP LOCKED

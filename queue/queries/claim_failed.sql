@@ -4,7 +4,7 @@ WITH mine AS (
     SET leased_until = clock_timestamp() + $3 * interval '1 second'
     WHERE ctid = ANY (ARRAY(
         SELECT t.ctid FROM countersign.task t
-        WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.leased_until <= now() AND t.attempts > 0
+        WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes' AND t.attempts > 0
         ORDER BY t.available_at, t.request_id
         LIMIT $2
         FOR UPDATE SKIP LOCKED

@@ -2,7 +2,7 @@
 WITH mine AS (
     UPDATE countersign.task
     SET leased_until = clock_timestamp() + $3 * interval '1 second'
-    WHERE consumer = $1 AND request_id = $2 AND state <> 2 AND available_at <= now() AND leased_until <= now()
+    WHERE consumer = $1 AND request_id = $2 AND state <> 2 AND available_at <= now() AND leased_until NOT BETWEEN now() AND now() + interval '2 minutes'
     RETURNING request_id, attempts, version, (SELECT set_config('synchronous_commit', 'off', true)) AS quick
 )
 SELECT mine.request_id, mine.attempts, mine.version, r.body, r.hash, r.submitted_at, r.expires_at,

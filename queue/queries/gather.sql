@@ -6,7 +6,7 @@
 WITH mine AS (
     UPDATE countersign.task t
     SET leased_until = clock_timestamp() + $7 * interval '1 second'
-    WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[]) AND t.state <> 2 AND t.available_at <= now() AND t.leased_until <= now()
+    WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[]) AND t.state <> 2 AND t.available_at <= now() AND t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes'
       AND ((SELECT r.expires_at <= now() FROM countersign.request r WHERE r.id = t.request_id)
            OR (
         SELECT count(*) <> t.seen_reply

@@ -5,7 +5,7 @@ CROSS JOIN LATERAL (
     SELECT o.request_id, o.seen_reply, o.state, o.available_at, o.leased_until
     FROM countersign.task o WHERE o.request_id = n.request_id AND o.consumer = $1 LIMIT 1
 ) t
-WHERE t.state < 2 AND t.available_at <= now() AND t.leased_until <= now()
+WHERE t.state < 2 AND t.available_at <= now() AND t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes'
   AND (
         SELECT count(*) <> t.seen_reply
            AND (coalesce(bool_or(p.decisive AND p.epochs && $4::bytea[]), false)

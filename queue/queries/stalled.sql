@@ -14,7 +14,7 @@ CROSS JOIN LATERAL (
            OR (SELECT count(*) FROM countersign.reply p
                WHERE p.request_id = t.request_id AND p.sender = s.name AND p.decisive) > 0)
 ) m
-WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.leased_until <= now()
+WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes'
   AND (SELECT r.expires_at > now() AND r.submitted_at NOT BETWEEN now() - $4 * interval '1 second' AND now()
        FROM countersign.request r WHERE r.id = t.request_id)
   AND m.missing IS NOT NULL

@@ -1,10 +1,11 @@
 -- New requests with a task for each consumer, and one notification: the same
 -- again within a transaction is left out. An id that is taken is left out of the
--- answer.
+-- answer. Expiries are by the proposer's clock, which says $10 now: what is stored
+-- is by the database's.
 WITH taken AS (
     INSERT INTO countersign.request (id, body, hash, fingerprint, owner, kind, wallet, expires_at)
     SELECT unnest($1::uuid[]), unnest($2::bytea[]), unnest($3::bytea[]), unnest($4::bytea[]),
-           unnest($5::text[]), unnest($6::text[]), unnest($7::text[]), unnest($8::timestamptz[])
+           unnest($5::text[]), unnest($6::text[]), unnest($7::text[]), unnest($8::timestamptz[]) + (clock_timestamp() - $10::timestamptz)
     ON CONFLICT DO NOTHING
     RETURNING id
 ), queued AS (

@@ -51,7 +51,7 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return n.Serve(ctx, cfg.Health, service.Ready, service.Run, func(ctx context.Context) error {
+	return n.Serve(ctx, cfg.Health, role.Ready(service), service.Run, func(ctx context.Context) error {
 		return serve(ctx, cfg.Listen.Address, certificate, handler)
 	})
 }

@@ -142,15 +142,17 @@ func (a *app) requestWatch() *cobra.Command {
 	return &cobra.Command{
 		Use:   "watch ID",
 		Short: "Follow a request until it ends",
+		Long:  "Show each role's decision as it comes, and then how the request ended. With --json only the end is shown.",
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, _, err := a.connect(false)
 			if err != nil {
 				return err
 			}
+			shown := map[string]string{}
 			r, err := c.Watch(cmd.Context(), args[0], func(r api.Request) error {
-				if !a.json && !r.Ended() {
-					fmt.Fprintf(printable{a.out}, "%s  %s\n", time.Now().Format(time.TimeOnly), standing(r))
+				if !a.json {
+					writeNews(printable{a.out}, shown, r)
 				}
 				return nil
 			})
@@ -162,14 +164,30 @@ func (a *app) requestWatch() *cobra.Command {
 	}
 }
 
-// standing is one line on where an open request stands.
-func standing(r api.Request) string {
-	out := string(r.Status)
-	for _, d := range r.Decisions {
-		out += fmt.Sprintf("  %s: %s", d.Role, d.Decision)
+// writeNews writes a line for each role of whom it has something new to say, and
+// for the request itself; shown is what it said last. A role can wait beside a
+// decision of earlier, which has lapsed.
+func writeNews(w io.Writer, shown map[string]string, r api.Request) {
+	say := func(who, of, what string) {
+		if shown[who+of] != what {
+			fmt.Fprintf(w, "%s  %-14s %s\n", time.Now().Format(time.TimeOnly), who, what)
+			shown[who+of] = what
+		}
 	}
-	for _, w := range r.Waiting {
-		out += fmt.Sprintf("  %s waits for people: %s", w.Role, w.Note)
+	for _, d := range r.Decisions {
+		say(d.Role, " decides", decisionText(d))
+	}
+	for _, v := range r.Waiting {
+		say(v.Role, " waits", "waits for people: "+v.Note)
+	}
+	say("request", "", string(r.Status))
+}
+
+// decisionText is a decision with the codes of its reasons.
+func decisionText(d api.Decision) string {
+	out := string(d.Decision)
+	for _, reason := range d.Reasons {
+		out += " " + reason.Code
 	}
 	return out
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/services/internal/boot"
 	"github.com/countersign/countersign/services/internal/node"
+	"github.com/countersign/countersign/services/internal/readiness"
 )
 
 func main() {
@@ -41,15 +42,17 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return n.Serve(ctx, cfg.Health, server.Ready, func(ctx context.Context) error {
+	ready := readiness.Check{Ready: n.PolicyActive, Otherwise: readiness.PolicyInactive}
+	return n.Serve(ctx, cfg.Health, ready, func(ctx context.Context) error {
 		return serve(ctx, server, cfg.Listen.Address, certificate)
 	})
 }
 
 func newServer(n *node.Node, cfg config.Proposer) (*proposer.Server, error) {
 	c := proposer.Config{
-		Deployment: n.ID, Roles: n.Genesis.Roles, Queue: n.Queue, Wallets: wallets{n.Store},
-		Policy: n.Policy, DB: n.DB, Now: node.Now, Log: n.Log,
+		Deployment: n.ID, Roles: n.Genesis.Roles, Queue: counted{n.Queue, n.Metrics},
+		Wallets: wallets{n.Store}, Policy: n.Policy, DB: n.Writable, Now: node.Now, Log: n.Log,
+		Limits: limits(cfg.Limits),
 	}
 	var err error
 	if t := cfg.Tokens; t != nil {
@@ -64,6 +67,13 @@ func newServer(n *node.Node, cfg config.Proposer) (*proposer.Server, error) {
 		}
 	}
 	return proposer.New(c)
+}
+
+func limits(l config.Limits) proposer.Limits {
+	return proposer.Limits{
+		Submissions: proposer.Rate(l.Submissions), Reads: proposer.Rate(l.Reads),
+		UserStreams: l.Streams.PerUser, Streams: l.Streams.Total,
+	}
 }
 
 func serve(ctx context.Context, server *proposer.Server, address string, certificate tls.Certificate) error {

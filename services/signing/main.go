@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/services/internal/boot"
 	"github.com/countersign/countersign/services/internal/node"
+	"github.com/countersign/countersign/services/internal/readiness"
 	"github.com/countersign/countersign/signing"
 	"github.com/countersign/countersign/wallet"
 )
@@ -42,11 +43,20 @@ func run(ctx context.Context, path string) error {
 		Genesis: n.Genesis, Deployment: n.ID, Keyring: n.Keyring, DB: n.DB, Queue: n.Queue,
 		Store: n.Store, Seeds: wallet.NewSoftwareSource(), Interpreter: n.Interpreter,
 		Policy: n.Policy, Attester: n.Attester, Now: node.Now, Log: n.Log,
+		Ended: n.Metrics.Ended,
 	})
 	if err != nil {
 		return err
 	}
-	return n.Serve(ctx, cfg.Health, service.Ready, service.Run)
+	n.Metrics.Epochs(service.Epochs)
+	return n.Serve(ctx, cfg.Health, ready(service), service.Run)
+}
+
+func ready(service *signing.Service) readiness.Check {
+	return readiness.Check{Ready: service.Ready, Otherwise: readiness.DatabaseUnwritable, Causes: []readiness.Cause{
+		{Err: signing.ErrNoPolicy, Code: readiness.PolicyInactive},
+		{Err: signing.ErrNoKeys, Code: readiness.KeysNotExchanged},
+	}}
 }
 
 func initialise(_ context.Context, path string) error {

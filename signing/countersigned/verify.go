@@ -50,6 +50,8 @@ const (
 type Finding struct {
 	Ruling   Ruling
 	Envelope message.Hash
+	// Expires is the statement's; zero if that was not read.
+	Expires time.Time
 	// Request is set if all is verified, and is the only way on.
 	Request *Request
 	// Reasons say why not; every ruling but Countersigned has one at least.
@@ -130,7 +132,7 @@ func (v *Verifier) verify(ctx context.Context, c Case, each func(int, func(int))
 	}
 	x.study(ctx, each)
 	f, err := x.rule()
-	f.Envelope = x.hash
+	f.Envelope, f.Expires = x.hash, x.statement.Expires.Time
 	return f, err
 }
 

@@ -108,6 +108,8 @@ type Deployment struct {
 	ID      message.Hash
 	Keyring *secrets.Keyring
 	Log     *slog.Logger
+	// Hardened says what holds for the process's memory.
+	Hardened hygiene.State
 }
 
 // Errors of Open.
@@ -145,7 +147,7 @@ func Open(service string, cfg config.Service) (*Deployment, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Deployment{Service: service, Genesis: genesis, ID: id, Keyring: keyring, Log: cfg.Log.Logger(service)}
+	d := &Deployment{Service: service, Genesis: genesis, ID: id, Keyring: keyring, Log: cfg.Log.Logger(service), Hardened: hardened}
 	if !hardened.MemoryLocked {
 		d.Log.Warn("memory is not locked: swap could hold keys", "error", hardened.Reason)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -112,26 +111,35 @@ func TestOpenRefuses(t *testing.T) {
 func TestHealth(t *testing.T) {
 	address := freeAddress(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	secret := errors.New("database password is hunter2")
-	ready := make(chan error, 2)
+	says := func(word string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, word) })
+	}
 	done := make(chan error, 1)
 	go func() {
-		done <- boot.Health(ctx, address, func(context.Context) error { return <-ready }, slog.New(slog.DiscardHandler))
+		done <- boot.Health(ctx, boot.Face{Address: address, Ready: says("is it ready"), Metrics: says("figures")})
 	}()
-	ready <- secret
-	ready <- nil
-	if status, body := get(t, address, "/readyz"); status != http.StatusServiceUnavailable || strings.Contains(body, "hunter2") {
-		t.Errorf("not ready answers %d %q", status, body)
+	for path, want := range map[string]string{"/healthz": "alive", "/readyz": "is it ready", "/metrics": "figures"} {
+		if status, body := get(t, address, path); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s answers %d %q, want %q", path, status, body, want)
+		}
 	}
-	if status, _ := get(t, address, "/readyz"); status != http.StatusOK {
-		t.Errorf("ready answers %d", status)
-	}
-	if status, _ := get(t, address, "/healthz"); status != http.StatusOK {
-		t.Errorf("alive answers %d", status)
+	if status, _ := get(t, address, "/debug/pprof/"); status != http.StatusNotFound {
+		t.Errorf("an unknown path answers %d", status)
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestAttackMetricsReadFromOutside: a face that other machines reach would tell
+// them how much is signed, and when.
+func TestAttackMetricsReadFromOutside(t *testing.T) {
+	for _, address := range []string{":0", "0.0.0.0:0", "[::]:0"} {
+		err := boot.Health(t.Context(), boot.Face{Address: address, Ready: http.NotFoundHandler(), Metrics: http.NotFoundHandler()})
+		if !errors.Is(err, boot.ErrNotLoopback) {
+			t.Errorf("%s: got %v, want ErrNotLoopback", address, err)
+		}
 	}
 }
 

@@ -17,47 +17,38 @@ const (
 	headerTimeout   = 5 * time.Second
 	idleTimeout     = 2 * time.Minute
 	maxHeader       = 32 << 10
-	readyTimeout    = 2 * time.Second
 	shutdownTimeout = 5 * time.Second
 )
 
-// Health serves GET /healthz (the process lives) and GET /readyz (ready
-// returns nil: the service could do its work now) until ctx ends. The cause of
-// not being ready goes to the log, never into the answer.
-func Health(ctx context.Context, address string, ready func(context.Context) error, log *slog.Logger) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+// Face is what a service shows to its own machine.
+type Face struct {
+	Address string       // loopback
+	Ready   http.Handler // GET /readyz: whether the service could do its work now
+	Metrics http.Handler // GET /metrics
+}
+
+// Health serves a service's face, and GET /healthz (the process lives), until
+// ctx ends. It refuses to listen on anything but a loopback address.
+func Health(ctx context.Context, face Face) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", face.Address)
 	if err != nil {
 		return fmt.Errorf("listening for health checks: %w", err)
 	}
+	if tcp, ok := listener.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		return errors.Join(ErrNotLoopback, listener.Close())
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, "alive")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"status":"alive"}`+"\n")
 	})
-	mux.Handle("GET /readyz", &readiness{ready: ready, log: log})
+	mux.Handle("GET /readyz", face.Ready)
+	mux.Handle("GET /metrics", face.Metrics)
 	return Serve(ctx, listener, mux)
 }
 
-type readiness struct {
-	ready func(context.Context) error
-	log   *slog.Logger
-}
-
-func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	ctx, cancel := context.WithTimeout(req.Context(), readyTimeout)
-	defer cancel()
-	if err := r.ready(ctx); err != nil {
-		r.log.Debug("not ready", "error", err)
-		answer(w, http.StatusServiceUnavailable, "not ready")
-		return
-	}
-	answer(w, http.StatusOK, "ready")
-}
-
-func answer(w http.ResponseWriter, status int, word string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, `{"status":"`+word+`"}`+"\n")
-}
+// ErrNotLoopback says that a health address could be reached from outside.
+var ErrNotLoopback = errors.New("the health address is not a loopback address")
 
 // Serve serves handler on listener (plain or TLS) until ctx ends, then lets
 // answers under way finish. It closes the listener.

@@ -7,6 +7,7 @@ package node
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,9 +15,11 @@ import (
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/database"
+	"github.com/countersign/countersign/internal/metrics"
 	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/services/internal/boot"
+	"github.com/countersign/countersign/services/internal/readiness"
 	"github.com/countersign/countersign/transaction"
 	"github.com/countersign/countersign/transaction/ethereum"
 	"github.com/countersign/countersign/trust/attestation"
@@ -32,6 +35,9 @@ type Node struct {
 	Store       *walletpg.Store
 	Interpreter transaction.Interpreter
 	Attester    attestation.Attester
+	Metrics     *metrics.Metrics
+	// Writable says whether the service may write to the database.
+	Writable *readiness.Writable
 }
 
 // Connect opens the database (without connecting yet) and the parts on top of
@@ -55,27 +61,53 @@ func Connect(service string, cfg config.Service) (*Node, error) {
 	}
 	q := queue.New(db, dbConfig, d.Log)
 	store := walletpg.New(db)
-	return &Node{
+	n := &Node{
 		Deployment: d, DB: db, Queue: q, Store: store, Attester: attester,
 		Policy: activation.New(d.Genesis, d.ID, q, d.Log),
 		Interpreter: transaction.Interpreter{
 			Deployment: d.ID, Roles: d.Genesis.Roles, Generation: d.Keyring.Generation(),
 			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: store,
 		},
-	}, nil
+		Writable: readiness.NewWritable(db, service),
+	}
+	n.Metrics = metrics.New(metrics.Config{
+		Service: service, DB: db, PolicyVersion: n.policyVersion, MemoryLocked: d.Hardened.MemoryLocked,
+	})
+	q.Observe(n.Metrics)
+	return n, nil
 }
+
+func (n *Node) policyVersion() int {
+	if active := n.Policy.Active(); active != nil {
+		return active.Version
+	}
+	return 0
+}
+
+// PolicyActive fails where no policy document is active.
+func (n *Node) PolicyActive(context.Context) error {
+	if n.Policy.Active() == nil {
+		return errNoPolicy
+	}
+	return nil
+}
+
+var errNoPolicy = errors.New("no policy document is active")
 
 // Part is one thing that runs for as long as its service does.
 type Part func(ctx context.Context) error
 
 // Serve runs the queue, the policy's activation, the health server and the
-// service's own parts until ctx ends or one of them fails.
-func (n *Node) Serve(ctx context.Context, health string, ready func(context.Context) error, parts ...Part) error {
+// service's own parts until ctx ends or one of them fails. The service is
+// ready when own says so and the database is writable.
+func (n *Node) Serve(ctx context.Context, health string, own readiness.Check, parts ...Part) error {
+	ready := readiness.New(n.Log, own, readiness.Check{Ready: n.Writable.PingContext, Otherwise: readiness.DatabaseUnwritable})
+	face := boot.Face{Address: health, Ready: ready, Metrics: n.Metrics.Handler()}
 	g, ctx := errgroup.WithContext(ctx)
 	all := append([]Part{
 		n.Queue.Run,
 		n.Policy.Run,
-		func(ctx context.Context) error { return boot.Health(ctx, health, ready, n.Log) },
+		func(ctx context.Context) error { return boot.Health(ctx, face) },
 	}, parts...)
 	for _, part := range all {
 		g.Go(func() error { return part(ctx) })

@@ -10,8 +10,10 @@ import (
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/history"
 	"github.com/countersign/countersign/services/internal/boot"
 	"github.com/countersign/countersign/services/internal/node"
+	"github.com/countersign/countersign/services/internal/readiness"
 )
 
 // Main is the main of a policy service that has no outer face.
@@ -75,7 +77,7 @@ func run(ctx context.Context, name string, cfg config.Service, decider policy.De
 		return err
 	}
 	defer n.DB.Close()
-	return n.Serve(ctx, cfg.Health, service.Ready, service.Run)
+	return n.Serve(ctx, cfg.Health, Ready(service), service.Run)
 }
 
 // New makes the runtime of a policy service.
@@ -93,5 +95,20 @@ func New(name string, cfg config.Service, decider policy.Decider) (*node.Node, *
 		n.DB.Close()
 		return nil, nil, err
 	}
+	n.Metrics.Epochs(service.Epochs)
+	n.Metrics.Records(service.Records)
 	return n, service, nil
+}
+
+// Ready is how a policy service is asked whether it is ready.
+func Ready(service *policy.Service) readiness.Check {
+	return readiness.Check{Ready: service.Ready, Otherwise: readiness.NotReady, Causes: []readiness.Cause{
+		{Err: policy.ErrNoPolicy, Code: readiness.PolicyInactive},
+		{Err: policy.ErrOld, Code: readiness.PolicyOld},
+		{Err: policy.ErrNotNamed, Code: readiness.IdentityNotNamed},
+		{Err: policy.ErrNoKeys, Code: readiness.KeysNotExchanged},
+		{Err: history.ErrBroken, Code: readiness.RecordsBroken},
+		{Err: history.ErrEmpty, Code: readiness.RecordsEmpty},
+		{Err: policy.ErrUnread, Code: readiness.RecordsUnread},
+	}}
 }
