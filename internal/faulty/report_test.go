@@ -28,9 +28,10 @@ var page = struct {
 	statements: section{
 		title: "A connection cut, or a service killed, at every statement",
 		text: `A proxy stands between one service and PostgreSQL. It breaks the first statement that the service sends after a request was
-submitted, then, for the next request, the second, and so on, until a request ends without coming that far: before the server has seen
-the statement, and after the server has done it and before the service hears of that. The connection is cut, or the service killed
-(SIGKILL) and started again by its launcher. Each request must end as it would have.`,
+submitted, then, for the next request, the second, and so on (at most 12, since services also send statements of their own accord), until
+a request ends without coming that far: before the server has seen the statement, and after the server has done it and before the
+service hears of that. The connection is cut, or the service killed (SIGKILL) and started again by its launcher. Each request must end
+as it would have; what a killed service had leased waits for its lease, 5 s.`,
 		columns: []string{"service", "request", "fault", "statements broken", "slowest end"},
 	},
 	load: section{
