@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/signing/internal/cores"
 )
@@ -35,10 +36,19 @@ func TestEachAtOnce(t *testing.T) {
 	withCores(t, 2)
 	var both sync.WaitGroup
 	both.Add(2)
-	cores.Each(2, func(int) {
-		both.Done()
-		both.Wait()
-	})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cores.Each(2, func(int) {
+			both.Done()
+			both.Wait()
+		})
+	}()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the calls came one after the other")
+	}
 }
 
 // TestPanic: a panic reaches the one who called, after all others have ended,
