@@ -123,8 +123,11 @@ func Derive(key *Secret, salt, info []byte) (*Secret, error) {
 }
 
 func expand(input, salt, info []byte) (*Secret, error) {
+	// In two steps, so that what lies between can be cleared.
+	between := hkdf.Extract(sha256.New, input, salt)
+	defer clear(between)
 	out := make([]byte, Size)
-	if _, err := io.ReadFull(hkdf.New(sha256.New, input, salt, info), out); err != nil {
+	if _, err := io.ReadFull(hkdf.Expand(sha256.New, between, info), out); err != nil {
 		return nil, fmt.Errorf("HKDF: %w", err)
 	}
 	return own(out), nil
@@ -142,5 +145,7 @@ func IdentityKey(key *Secret) (ed25519.PrivateKey, error) {
 // DatabasePassword is the password of a database purpose's key: unpadded
 // base64url, 43 characters, 256 bits.
 func DatabasePassword(key *Secret) *Secret {
-	return NewSecret([]byte(base64.RawURLEncoding.EncodeToString(key.Bytes())))
+	out := make([]byte, base64.RawURLEncoding.EncodedLen(key.Len()))
+	base64.RawURLEncoding.Encode(out, key.Bytes())
+	return own(out)
 }

@@ -73,6 +73,7 @@ func (f SecretFile) Split(service string, roles []string) (BranchFile, error) {
 	}
 	for _, p := range purposes {
 		if out.Branches[p], err = Branch(f.Secret, p); err != nil {
+			out.wipe()
 			return BranchFile{}, err
 		}
 	}
@@ -143,6 +144,7 @@ func ParseBranchFile(b []byte) (BranchFile, error) {
 	}
 	for p, b := range form.Branches {
 		if err := checkStrength(b); err != nil {
+			out.wipe()
 			return BranchFile{}, fmt.Errorf("branch %s: %w", p, err)
 		}
 		out.Branches[p] = NewSecret(b)
@@ -198,6 +200,13 @@ func checkStrength(b []byte) error {
 	return nil
 }
 
+// wipe overwrites the branches.
+func (f BranchFile) wipe() {
+	for _, branch := range f.Branches {
+		branch.Wipe()
+	}
+}
+
 func (f BranchFile) check(half Half, service string, want []Purpose) error {
 	if f.Half != half {
 		return fmt.Errorf("file of the %s half stands where the %s half belongs", f.Half, half)
@@ -224,13 +233,19 @@ func Fingerprint(s *Secret) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer b.Wipe()
 	return base64.RawURLEncoding.EncodeToString(b.Bytes()[:8]), nil
 }
 
 // encode and decode are the files' one encoding: Encode's, and a line feed.
 func encode(form any) ([]byte, error) {
 	b, err := message.Encode(form)
-	return append(b, '\n'), err
+	if err != nil {
+		return nil, err
+	}
+	out := append(make([]byte, 0, len(b)+1), b...)
+	clear(b)
+	return append(out, '\n'), nil
 }
 
 func decode(b []byte, form any) error {

@@ -46,11 +46,8 @@ func NewKeyring(deployment message.Hash, service string, roles []string, pairs .
 
 func wipe(pairs []Pair) {
 	for _, p := range pairs {
-		for _, f := range []BranchFile{p.Build, p.Deploy} {
-			for _, branch := range f.Branches {
-				branch.Wipe()
-			}
-		}
+		p.Build.wipe()
+		p.Deploy.wipe()
 	}
 }
 

@@ -99,6 +99,8 @@ func TestLoadRefuses(t *testing.T) {
 		"fail/no-port":              {replace("0.0.0.0:8443", "0.0.0.0"), "listen.address"},
 		"fail/log-level":            {signing + listen + "log: {level: loud}\n", "log.level"},
 		"fail/log-format":           {signing + listen + "log: {format: xml}\n", "log.format"},
+		"fail/no-sandbox-in-strict": {signing + listen + authorities + "sandbox: \"off\"\n", "sandbox"},
+		"fail/unknown-sandbox":      {signing + listen + authorities + "sandbox: maybe\n", "sandbox"},
 		"fail/password-given":       {replace("name: countersign", "name: countersign\n  password: hunter2"), "password"},
 	}
 	for name, tt := range tests {
@@ -106,6 +108,26 @@ func TestLoadRefuses(t *testing.T) {
 			_, err := load(t, tt.text, &config.Approval{})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error that names %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestLoadSandbox(t *testing.T) {
+	tests := map[string]struct {
+		text string
+		want config.Sandbox
+	}{
+		"left-out":           {"", config.SandboxDefault},
+		"required":           {"sandbox: require\n", config.SandboxRequire},
+		"tried":              {"sandbox: try\n", config.SandboxTry},
+		"off-in-development": {"sandbox: off\ndevelopment: true\n", config.SandboxOff},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var cfg config.Signing
+			if _, err := load(t, signing+tt.text, &cfg); err != nil || cfg.Sandbox != tt.want {
+				t.Errorf("sandbox is %q, want %q (%v)", cfg.Sandbox, tt.want, err)
 			}
 		})
 	}
@@ -131,6 +153,38 @@ func TestLoadLimits(t *testing.T) {
 			_, err := load(t, signing+listen+"client_ca: users.pem\n"+tt.text+"\n", &config.Proposer{})
 			if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("got %v, want an error that names %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestLoadIssuers(t *testing.T) {
+	const one = "issuers: [{issuer: \"https://login.example\", audiences: [countersign], ca_file: idp.pem}]"
+	tests := map[string]struct {
+		text string
+		want string // empty: accepted
+	}{
+		"alone":                     {one, ""},
+		"several":                   {"issuers: [{issuer: \"https://a.example\", audiences: [x, y]}, {issuer: \"https://a.example/\", audiences: [x]}]", ""},
+		"beside-a-file":             {one + "\ntokens: {jwks: jwks.json, issuer: other, audience: countersign}", ""},
+		"fail/twice":                {"issuers: [{issuer: \"https://a.example\", audiences: [x]}, {issuer: \"https://a.example\", audiences: [y]}]", "issuers[1].issuer"},
+		"fail/also-of-the-file":     {one + "\ntokens: {jwks: jwks.json, issuer: \"https://login.example\", audience: countersign}", "stands twice"},
+		"fail/http":                 {"issuers: [{issuer: \"http://login.example\", audiences: [countersign]}]", "not an https URL"},
+		"fail/no-issuer":            {"issuers: [{audiences: [countersign]}]", "issuers[0].issuer is missing"},
+		"fail/no-audience":          {"issuers: [{issuer: \"https://login.example\"}]", "issuers[0].audiences"},
+		"fail/empty-audience":       {"issuers: [{issuer: \"https://login.example\", audiences: [\"\"]}]", "issuers[0].audiences"},
+		"fail/misspelled-inner-key": {"issuers: [{issuer: \"https://login.example\", audience: countersign}]", "audience"},
+		"fail/nobody-could-come-in": {"issuers: []", "nobody could come in"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var cfg config.Proposer
+			dir, err := load(t, signing+listen+tt.text+"\n", &cfg)
+			if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+				t.Fatalf("got %v, want an error that names %q", err, tt.want)
+			}
+			if err == nil && cfg.Issuers[0].CAFile != "" && cfg.Issuers[0].CAFile != filepath.Join(dir, "idp.pem") {
+				t.Errorf("the CA file is %s", cfg.Issuers[0].CAFile)
 			}
 		})
 	}

@@ -20,8 +20,23 @@ type Service struct {
 	// Health is the loopback host:port that answers GET /healthz, /readyz and
 	// /metrics.
 	Health string `yaml:"health"`
-	Log    Log    `yaml:"log"`
+	// Sandbox says whether the service runs where the kernel cannot take away
+	// from it all that it does not need; leave it out to require what every
+	// kernel can (in a development deployment: nothing).
+	Sandbox Sandbox `yaml:"sandbox"`
+	Log     Log     `yaml:"log"`
 }
+
+// Sandbox says how much of the sandbox a service must have to run.
+type Sandbox string
+
+// The values of Sandbox. Whatever is missing is logged.
+const (
+	SandboxDefault Sandbox = ""        // in a strict deployment the filter of system calls
+	SandboxRequire Sandbox = "require" // all of it
+	SandboxTry     Sandbox = "try"     // as much as there is
+	SandboxOff     Sandbox = "off"     // none, in a development deployment only
+)
 
 // Branches is one generation's pair of branch files, by path.
 type Branches struct {
@@ -69,6 +84,7 @@ func (s *Service) Validate() error {
 func (s *Service) check(f *faults) {
 	s.checkOffline(f)
 	f.needLoopback("health", s.Health)
+	s.Sandbox.check(f, s.Development)
 }
 
 // checkOffline checks what a command needs that serves nothing.
@@ -95,6 +111,18 @@ func (d Database) check(f *faults) {
 	f.need("database.name", d.Name)
 	f.need("database.ca", d.CA)
 	f.need("database.server_name", d.ServerName)
+}
+
+func (s Sandbox) check(f *faults, development bool) {
+	switch s {
+	case SandboxDefault, SandboxRequire, SandboxTry:
+	case SandboxOff:
+		if !development {
+			f.add("sandbox: off is for development deployments")
+		}
+	default:
+		f.add("sandbox %q is none of require, try, off", s)
+	}
 }
 
 func (l Log) check(f *faults) {

@@ -1,5 +1,11 @@
 package config
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Operator is the configuration of the command line where it stores policy
 // documents and prepares the database: it serves nothing.
 type Operator struct {
@@ -12,6 +18,9 @@ func (o *Operator) Validate() error {
 	o.checkOffline(&f)
 	if o.Health != "" {
 		f.add("health: the operator's commands serve nothing")
+	}
+	if o.Sandbox != SandboxDefault {
+		f.add("sandbox: the operator's commands have none")
 	}
 	return f.join()
 }
@@ -58,9 +67,13 @@ type Proposer struct {
 	Service `yaml:",inline"`
 	// Listen is where users and applications reach the API.
 	Listen Listener `yaml:"listen"`
-	// Tokens says which access tokens let a user in; leave it out to let in by
-	// client certificate alone.
+	// Tokens lets users in by access tokens of an issuer whose keys are in a
+	// file.
 	Tokens *Tokens `yaml:"tokens"`
+	// Issuers lets users in by access tokens of issuers that tell their keys
+	// themselves (OpenID Connect Discovery). Leave out Tokens and Issuers to let
+	// in by client certificate alone.
+	Issuers []Issuer `yaml:"issuers"`
 	// ClientCA is the path of the PEM certificates that client certificates
 	// must chain to; leave it out to let in by token alone.
 	ClientCA string `yaml:"client_ca"`
@@ -119,10 +132,23 @@ func (r *Rate) check(f *faults, name string) {
 
 // Tokens says which JWTs (RFC 7519) are accepted.
 type Tokens struct {
-	// JWKS is the path of the issuer's public keys (RFC 7517).
+	// JWKS is the path of the issuer's public keys (RFC 7517). When the file
+	// changes it is read again.
 	JWKS     string `yaml:"jwks"`
 	Issuer   string `yaml:"issuer"`
 	Audience string `yaml:"audience"`
+}
+
+// Issuer is an OpenID Connect provider whose JWTs are accepted.
+type Issuer struct {
+	// Issuer is its https URL, exactly as its tokens and its discovery document
+	// name it.
+	Issuer string `yaml:"issuer"`
+	// Audiences are the names of this API: a token must be for one of them.
+	Audiences []string `yaml:"audiences"`
+	// CAFile is the path of the PEM certificates that the provider's TLS
+	// certificates must chain to; leave it out to trust the system's.
+	CAFile string `yaml:"ca_file"`
 }
 
 // Validate reports every fault at once.
@@ -130,16 +156,38 @@ func (p *Proposer) Validate() error {
 	var f faults
 	p.check(&f)
 	p.Listen.check(&f, "listen")
-	if p.Tokens == nil && p.ClientCA == "" {
-		f.add("neither tokens nor client_ca is given: nobody could come in")
+	if p.Tokens == nil && len(p.Issuers) == 0 && p.ClientCA == "" {
+		f.add("neither tokens nor issuers nor client_ca is given: nobody could come in")
 	}
 	if p.Tokens != nil {
 		f.need("tokens.jwks", p.Tokens.JWKS)
 		f.need("tokens.issuer", p.Tokens.Issuer)
 		f.need("tokens.audience", p.Tokens.Audience)
 	}
+	p.checkIssuers(&f)
 	p.Limits.check(&f)
 	return f.join()
+}
+
+func (p *Proposer) checkIssuers(f *faults) {
+	seen := map[string]bool{}
+	if p.Tokens != nil {
+		seen[p.Tokens.Issuer] = true
+	}
+	for i, issuer := range p.Issuers {
+		name := fmt.Sprintf("issuers[%d]", i)
+		f.need(name+".issuer", issuer.Issuer)
+		if issuer.Issuer != "" && !strings.HasPrefix(issuer.Issuer, "https://") {
+			f.add("%s.issuer %q is not an https URL", name, issuer.Issuer)
+		}
+		if seen[issuer.Issuer] {
+			f.add("%s.issuer %q stands twice", name, issuer.Issuer)
+		}
+		seen[issuer.Issuer] = true
+		if len(issuer.Audiences) == 0 || slices.Contains(issuer.Audiences, "") {
+			f.add("%s.audiences is missing, or one of them is", name)
+		}
+	}
 }
 
 func (p *Proposer) resolve(dir string) {
@@ -148,5 +196,8 @@ func (p *Proposer) resolve(dir string) {
 	absolute(dir, &p.ClientCA)
 	if p.Tokens != nil {
 		absolute(dir, &p.Tokens.JWKS)
+	}
+	for i := range p.Issuers {
+		absolute(dir, &p.Issuers[i].CAFile)
 	}
 }

@@ -51,6 +51,9 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	if err := n.AllowListening(cfg.Listen.Address); err != nil {
+		return err
+	}
 	return n.Serve(ctx, cfg.Health, role.Ready(service), service.Run, func(ctx context.Context) error {
 		return serve(ctx, cfg.Listen.Address, certificate, handler)
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/metrics"
 	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/queue"
+	"github.com/countersign/countersign/secrets/hygiene/sandbox"
 	"github.com/countersign/countersign/services/internal/boot"
 	"github.com/countersign/countersign/services/internal/readiness"
 	"github.com/countersign/countersign/transaction"
@@ -38,6 +39,9 @@ type Node struct {
 	Metrics     *metrics.Metrics
 	// Writable says whether the service may write to the database.
 	Writable *readiness.Writable
+
+	confined config.Sandbox // how much of the sandbox must be there
+	needs    sandbox.Config // what it leaves open
 }
 
 // Connect opens the database (without connecting yet) and the parts on top of
@@ -55,6 +59,10 @@ func Connect(service string, cfg config.Service) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	needs, err := boot.Needs(cfg)
+	if err != nil {
+		return nil, err
+	}
 	db, err := database.Open(dbConfig)
 	if err != nil {
 		return nil, err
@@ -69,6 +77,7 @@ func Connect(service string, cfg config.Service) (*Node, error) {
 			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: store,
 		},
 		Writable: readiness.NewWritable(db, service),
+		confined: cfg.Sandbox, needs: needs,
 	}
 	n.Metrics = metrics.New(metrics.Config{
 		Service: service, DB: db, PolicyVersion: n.policyVersion, MemoryLocked: d.Hardened.MemoryLocked,
@@ -84,23 +93,42 @@ func (n *Node) policyVersion() int {
 	return 0
 }
 
-// PolicyActive fails where no policy document is active.
+// PolicyActive returns ErrNoPolicy where no policy document is active.
 func (n *Node) PolicyActive(context.Context) error {
 	if n.Policy.Active() == nil {
-		return errNoPolicy
+		return ErrNoPolicy
 	}
 	return nil
 }
 
-var errNoPolicy = errors.New("no policy document is active")
+// ErrNoPolicy says that no policy document is active.
+var ErrNoPolicy = errors.New("no policy document is active")
+
+// Allow adds to what the service may still do while it serves: what every service
+// needs is known by itself.
+func (n *Node) Allow(needs sandbox.Config) { n.needs = n.needs.Merge(needs) }
+
+// AllowListening adds a host:port to listen on.
+func (n *Node) AllowListening(address string) error {
+	port, err := sandbox.Port(address)
+	if err != nil {
+		return fmt.Errorf("address to listen on: %w", err)
+	}
+	n.Allow(sandbox.Config{BindTCP: []uint16{port}})
+	return nil
+}
 
 // Part is one thing that runs for as long as its service does.
 type Part func(ctx context.Context) error
 
-// Serve runs the queue, the policy's activation, the health server and the
+// Serve gives up what the service does not need any more (see boot.Confine),
+// and runs the queue, the policy's activation, the health server and the
 // service's own parts until ctx ends or one of them fails. The service is
 // ready when own says so and the database is writable.
 func (n *Node) Serve(ctx context.Context, health string, own readiness.Check, parts ...Part) error {
+	if err := n.Confine(n.confined, n.needs); err != nil {
+		return err
+	}
 	ready := readiness.New(n.Log, own, readiness.Check{Ready: n.Writable.PingContext, Otherwise: readiness.DatabaseUnwritable})
 	face := boot.Face{Address: health, Ready: ready, Metrics: n.Metrics.Handler()}
 	g, ctx := errgroup.WithContext(ctx)

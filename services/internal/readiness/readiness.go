@@ -30,6 +30,7 @@ const (
 	RecordsEmpty       Code = "records_empty"
 	RecordsUnread      Code = "records_unread"
 	DatabaseUnwritable Code = "database_unwritable"
+	IssuersUnread      Code = "issuers_unread"
 	CheckOverdue       Code = "check_overdue"
 	NotReady           Code = "not_ready"
 )
@@ -53,6 +54,8 @@ func (c Code) Detail() string {
 		return "the role's record chain cannot be read"
 	case DatabaseUnwritable:
 		return "the service cannot write to the database"
+	case IssuersUnread:
+		return "no key of any token issuer is known, and nobody comes in by client certificate"
 	case CheckOverdue:
 		return "the service has not found out in time"
 	}

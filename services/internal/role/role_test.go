@@ -84,6 +84,7 @@ func (s *stage) config(service string) config.Service {
 		Branches: []config.Branches{{Build: at("build.json"), Deploy: at("deploy.json")}},
 		Database: config.Database{Addresses: []string{c.Addr}, Name: c.Name, CA: s.db.Cluster.CAFile, ServerName: c.ServerName},
 		Log:      config.Log{Level: "error"},
+		Sandbox:  config.SandboxOff, // the services share the test's process
 	}
 }
 
