@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/proposer"
+	"github.com/countersign/countersign/proposer/token"
 )
 
 func TestEntryByToken(t *testing.T) {
@@ -250,6 +252,54 @@ func TestAttackTLS12(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "protocol version") {
 		t.Fatalf("refused for another reason: %v", err)
+	}
+}
+
+// TestIssuerIsDown starts beside an issuer that cannot be asked. A token of its
+// is answered with "try again", for it may be good; others are refused as ever.
+func TestIssuerIsDown(t *testing.T) {
+	down, err := token.New(token.Config{Issuers: []token.Issuer{{Name: issuer, Audiences: []string{audience}}}, Timing: token.Timing{Wait: time.Millisecond}})
+	must(t, err)
+	b, _ := memoryBackend(t)
+	for name, c := range map[string]struct {
+		certificates bool
+		readyz       int
+	}{
+		"beside-certificates": {true, http.StatusOK},
+		"the-only-way-in":     {false, http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, b, func(cfg *proposer.Config) {
+				cfg.Tokens = down
+				if !c.certificates {
+					cfg.ClientCAs = nil
+				}
+			})
+			a := w.get("/v1/requests", w.token(deploymenttest.User, nil))
+			wantProblem(t, a, proposer.CodeIssuerUnavailable)
+			if a.header.Get("Retry-After") == "" || a.header.Get("WWW-Authenticate") != "" {
+				t.Errorf("header %v", a.header)
+			}
+			wantProblem(t, w.get("/v1/requests", ""), proposer.CodeUnauthenticated)
+			wantProblem(t, w.get("/v1/requests", w.token(deploymenttest.User, func(c map[string]any) { c["iss"] = "https://evil.test" })), proposer.CodeUnauthenticated)
+			if a := w.get("/healthz", ""); a.status != http.StatusOK {
+				t.Errorf("not alive: %s", a.body)
+			}
+			if a := w.get("/readyz", ""); a.status != c.readyz {
+				t.Errorf("readyz answers %d %s", a.status, a.body)
+			}
+			if err := w.server.Entry(); errors.Is(err, proposer.ErrNoEntry) != (c.readyz != http.StatusOK) {
+				t.Errorf("entry: %v", err)
+			}
+			if !c.certificates {
+				return
+			}
+			if a := w.do(w.client(false, w.alice), w.request(http.MethodGet, "/v1/requests", nil, "")); a.status != http.StatusOK {
+				t.Errorf("refused by certificate: %s", a.body)
+			}
+			// Whatever is shown must be good: a certificate makes up for nothing.
+			wantProblem(t, w.do(w.client(false, w.alice), w.request(http.MethodGet, "/v1/requests", nil, w.token(deploymenttest.User, nil))), proposer.CodeIssuerUnavailable)
+		})
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +34,7 @@ import (
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/proposer"
 	"github.com/countersign/countersign/proposer/api"
+	"github.com/countersign/countersign/proposer/token"
 	"github.com/countersign/countersign/trust/httpsig"
 )
 
@@ -127,6 +130,16 @@ func newIssuer(t testing.TB) issuerKeys {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	return issuerKeys{ed: deploymenttest.Key(t), ec: ec, rsa: rsaKey()}
+}
+
+// tokens verifies the issuer's tokens by its key file.
+func (k issuerKeys) tokens(t testing.TB) *token.Verifier {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "jwks.json")
+	must(t, os.WriteFile(path, k.jwks(t), 0o600))
+	v, err := token.New(token.Config{Issuers: []token.Issuer{{Name: issuer, Audiences: []string{audience}, KeyFile: path}}})
+	must(t, err)
+	return v
 }
 
 func (k issuerKeys) jwks(t testing.TB) []byte {
@@ -261,7 +274,7 @@ func start(t testing.TB, b backend, edit func(*proposer.Config)) *world {
 		Deployment: w.d.ID, Roles: w.d.Genesis.Roles, Queue: b.queue, Wallets: b.wallets, Policy: w.policy, DB: b.db,
 		// The test's clock stands still, and no token comes back while it does.
 		Limits: proposer.Limits{Submissions: plenty, Reads: plenty},
-		JWKS:   w.issuer.jwks(t), Issuer: issuer, Audience: audience, ClientCAs: w.ca.pool(),
+		Tokens: w.issuer.tokens(t), ClientCAs: w.ca.pool(),
 		Now: w.clock.Now, Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if edit != nil {

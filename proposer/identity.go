@@ -1,6 +1,7 @@
 package proposer
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/proposer/token"
 )
 
 var (
@@ -28,12 +30,14 @@ var (
 // for by a good certificate, nor the other way round.
 type doorkeeper struct {
 	policy Policy
-	tokens *tokens // nil: no tokens
+	tokens Tokens // nil: no tokens
 	now    func() time.Time
+	// certificates says that users may come in by client certificate alone.
+	certificates bool
 }
 
 // user returns the id of the calling user. The error is one of this file's and
-// token.go's, or a *problemError.
+// package token's, or a *problemError.
 func (d *doorkeeper) user(r *http.Request) (string, error) {
 	active := d.policy.Active()
 	if active == nil {
@@ -47,7 +51,7 @@ func (d *doorkeeper) user(r *http.Request) (string, error) {
 	if len(values) == 0 {
 		return holder(active, certificate)
 	}
-	c, err := d.token(values)
+	c, err := d.token(r.Context(), values)
 	if err != nil {
 		return "", err
 	}
@@ -73,9 +77,9 @@ func holder(active *document.Active, certificate *x509.Certificate) (string, err
 // agree holds a token's user against the certificate beside it: a bound token
 // wants exactly its certificate (RFC 8705 section 3), an unbound one no
 // certificate or one of the same user.
-func agree(active *document.Active, id string, c claims, certificate *x509.Certificate) error {
-	if c.Confirm != nil {
-		if certificate == nil || c.Confirm.Thumbprint != thumbprint(certificate) {
+func agree(active *document.Active, id string, c token.Claims, certificate *x509.Certificate) error {
+	if c.Certificate != "" {
+		if certificate == nil || c.Certificate != thumbprint(certificate) {
 			return errBoundToken
 		}
 		return nil
@@ -89,18 +93,26 @@ func agree(active *document.Active, id string, c claims, certificate *x509.Certi
 	return nil
 }
 
-func (d *doorkeeper) token(values []string) (claims, error) {
+func (d *doorkeeper) token(ctx context.Context, values []string) (token.Claims, error) {
 	if len(values) != 1 {
-		return claims{}, errManyTokens
+		return token.Claims{}, errManyTokens
 	}
-	scheme, token, ok := strings.Cut(values[0], " ")
+	scheme, value, ok := strings.Cut(values[0], " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return claims{}, errManyTokens
+		return token.Claims{}, errManyTokens
 	}
 	if d.tokens == nil {
-		return claims{}, errNoTokens
+		return token.Claims{}, errNoTokens
 	}
-	return d.tokens.verify(token, d.now())
+	return d.tokens.Verify(ctx, value, d.now())
+}
+
+// ready returns nil if there is a way in.
+func (d *doorkeeper) ready() error {
+	if d.certificates {
+		return nil
+	}
+	return d.tokens.Ready()
 }
 
 // certificate returns the verified client certificate, nil where none was

@@ -32,7 +32,7 @@ func (s *Server) allow(route route, user string) error {
 	if ok {
 		return nil
 	}
-	return &problemError{code: CodeRateLimited, detail: "try again after the time in Retry-After", after: after}
+	return &problemError{Code: CodeRateLimited, Detail: "try again after the time in Retry-After", After: after}
 }
 
 // minSweep is the least number of buckets that are worth sweeping.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/proposer/api"
+	"github.com/countersign/countersign/proposer/token"
 )
 
 //go:embed openapi.json
@@ -159,14 +160,19 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, route route) {
 	}
 }
 
-// stranger turns a failed entry into the one answer that all of them get; why
-// it failed is for the log.
+// stranger turns a failed entry into the one answer that all of them get,
+// unless it may succeed later; why it failed is for the log.
 func (s *Server) stranger(r *http.Request, err error) error {
 	var p *problemError
 	if errors.As(err, &p) {
 		return err
 	}
 	s.log.InfoContext(r.Context(), "entry refused", "peer", r.RemoteAddr, "reason", err.Error())
+	if errors.Is(err, token.ErrKeysUnavailable) {
+		// Not 401: that would send the user to log in again, where nobody is,
+		// with a token that may be good.
+		return problem(CodeIssuerUnavailable, "the token can be neither accepted nor refused now")
+	}
 	return problem(CodeUnauthenticated, "send a valid access token (Authorization: Bearer) or use a client certificate that the policy names")
 }
 
@@ -196,8 +202,9 @@ func knownParameters(known []string) string {
 
 // refuse answers with a problem and logs what is our own fault.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	var p *problemError
-	if !errors.As(err, &p) || problems[p.code].status >= http.StatusInternalServerError {
+	p, kind := problems.Of(err)
+	// That an issuer is down, package token has logged.
+	if kind.Status >= http.StatusInternalServerError && p.Code != CodeIssuerUnavailable {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "api call failed", slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Any("error", err))
 	}
 	writeProblem(w, err)
@@ -229,7 +236,7 @@ func healthy(w http.ResponseWriter, _ *http.Request, _ string) error {
 
 func (s *Server) ready(w http.ResponseWriter, r *http.Request, _ string) error {
 	if err := s.recentlyReady(r.Context()); err != nil {
-		return &problemError{code: CodeNotReady, cause: err}
+		return &problemError{Code: CodeNotReady, Cause: err}
 	}
 	writeJSON(w, http.StatusOK, mediaType, api.Health{Status: "ready"})
 	return nil

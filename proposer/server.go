@@ -17,6 +17,7 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/proposer/token"
 	"github.com/countersign/countersign/queue"
 )
 
@@ -40,6 +41,15 @@ type Policy interface {
 	Refresh(ctx context.Context) (changed bool, err error)
 }
 
+// Tokens verifies access tokens; *token.Verifier does.
+type Tokens interface {
+	// Verify returns token.ErrKeysUnavailable where it cannot tell now, any
+	// other error where the token is refused.
+	Verify(ctx context.Context, token string, now time.Time) (token.Claims, error)
+	// Ready returns nil if a token could let somebody in.
+	Ready() error
+}
+
 // Pinger says whether the database answers; *sql.DB is one.
 type Pinger interface {
 	PingContext(ctx context.Context) error
@@ -54,11 +64,7 @@ type Config struct {
 	Wallets Wallets
 	Policy  Policy
 	DB      Pinger
-	// JWKS is the issuer's key set (RFC 7517), public keys only. JWKS, Issuer
-	// and Audience stand together, or none does: then no token is accepted.
-	JWKS     []byte
-	Issuer   string
-	Audience string
+	Tokens  Tokens // nil: no token is accepted
 	// ClientCAs sign client certificates; nil: none is accepted. A certificate
 	// lets in only the user under whom its fingerprint stands in the policy.
 	ClientCAs *x509.CertPool
@@ -95,15 +101,9 @@ type Server struct {
 // once.
 func New(cfg Config) (*Server, error) {
 	limits, faults := cfg.Limits.withDefaults(), cfg.faults()
-	door := &doorkeeper{policy: cfg.Policy, now: cfg.Now}
+	door := &doorkeeper{policy: cfg.Policy, tokens: cfg.Tokens, now: cfg.Now, certificates: cfg.ClientCAs != nil}
 	if door.now == nil {
 		door.now = time.Now
-	}
-	if len(cfg.JWKS) > 0 {
-		var err error
-		if door.tokens, err = newTokens(cfg.JWKS, cfg.Issuer, cfg.Audience); err != nil {
-			faults = append(faults, err)
-		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("proposer: %w", err)
@@ -140,9 +140,7 @@ func (c Config) faults() (faults []error) {
 	fault(c.Deployment.IsZero(), "deployment id is missing")
 	fault(len(c.Roles) == 0, "policy roles are missing")
 	fault(c.Queue == nil || c.Wallets == nil || c.Policy == nil || c.DB == nil, "queue, wallets, policy or database is missing")
-	tokens := len(c.JWKS) > 0
-	fault((c.Issuer != "") != tokens || (c.Audience != "") != tokens, "key set, issuer and audience of tokens stand together or not at all")
-	fault(!tokens && c.ClientCAs == nil, "neither tokens nor client certificates are accepted: nobody could enter")
+	fault(c.Tokens == nil && c.ClientCAs == nil, "neither tokens nor client certificates are accepted: nobody could enter")
 	return append(faults, c.Limits.faults()...)
 }
 
@@ -211,10 +209,25 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate t
 	return nil
 }
 
+// ErrNoEntry says that nobody could come in: there are only access tokens, and
+// no key of any of their issuers is known.
+var ErrNoEntry = errors.New("nobody could come in")
+
+// Entry returns ErrNoEntry if nobody could come in now. It waits for nothing.
+func (s *Server) Entry() error {
+	if err := s.door.ready(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoEntry, err)
+	}
+	return nil
+}
+
 // Ready says why the server cannot do its work, nil if it can.
 func (s *Server) Ready(ctx context.Context) error {
 	if s.policy.Active() == nil {
 		return errors.New("no policy document is active yet")
+	}
+	if err := s.Entry(); err != nil {
+		return err
 	}
 	if err := s.db.PingContext(ctx); err != nil {
 		return fmt.Errorf("asking the database: %w", err)

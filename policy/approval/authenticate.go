@@ -24,7 +24,7 @@ func (s *Server) authenticate(r *http.Request) (string, error) {
 		return "", problem(codeUnauthenticated, "")
 	}
 	if len(s.cfg.Authorities) > 0 && !slices.Contains(s.cfg.Authorities, r.Host) {
-		return "", &failure{code: codeUnauthenticated, cause: errors.New("request is for another authority")}
+		return "", &failure{Code: codeUnauthenticated, Cause: errors.New("request is for another authority")}
 	}
 	signed := httpsig.Message{Method: r.Method, Authority: r.Host, Path: r.URL.EscapedPath()}
 	var caller string
@@ -36,7 +36,7 @@ func (s *Server) authenticate(r *http.Request) (string, error) {
 		return nil, errNoApprover
 	}
 	if _, err := httpsig.Verify(signed, httpsig.ReadProfile, inputs[0], signatures[0], s.cfg.Now(), lookup); err != nil {
-		return "", &failure{code: codeUnauthenticated, cause: err}
+		return "", &failure{Code: codeUnauthenticated, Cause: err}
 	}
 	return caller, nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/problem"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/approval"
 	"github.com/countersign/countersign/policy/approval/api"
@@ -212,7 +213,7 @@ type answer struct {
 	t       *testing.T
 	status  int
 	body    []byte
-	problem api.Problem
+	problem problem.Problem
 }
 
 func (a answer) ok(v any) {
@@ -231,7 +232,7 @@ func (a answer) ok(v any) {
 func (a answer) refused(status int, code string) {
 	a.t.Helper()
 	if a.status != status || a.problem.Code != code || a.problem.Status != status ||
-		a.problem.Type != api.ProblemType+code || a.problem.Title == "" {
+		a.problem.Type != problem.TypePrefix+code || a.problem.Title == "" {
 		a.t.Fatalf("got %d %s, want %d %s", a.status, a.body, status, code)
 	}
 }
@@ -250,7 +251,7 @@ func (w *world) send(r *http.Request) answer {
 	a := answer{t: w.t, status: res.StatusCode, body: body}
 	want := "application/json"
 	if res.StatusCode >= 400 {
-		want = api.ProblemMediaType
+		want = problem.MediaType
 		if err := json.Unmarshal(body, &a.problem); err != nil {
 			w.t.Fatalf("problem is no JSON: %s", body)
 		}

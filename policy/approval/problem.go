@@ -1,16 +1,14 @@
 package approval
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/countersign/countersign/internal/message"
-	"github.com/countersign/countersign/policy/approval/api"
+	rfc9457 "github.com/countersign/countersign/internal/problem"
 )
 
 // code is the stable code of a problem; docs/errors.md lists the same table.
-type code string
+type code = rfc9457.Code
 
 const (
 	codeMalformed        code = "malformed_request"
@@ -34,81 +32,55 @@ const (
 	codeNotReady         code = "not_ready"
 )
 
-var problems = map[code]struct {
-	status int
-	title  string
-}{
-	codeMalformed:        {http.StatusBadRequest, "The HTTP request is malformed"},
-	codeInvalidVote:      {http.StatusBadRequest, "The vote is malformed or its signature does not verify"},
-	codeUnauthenticated:  {http.StatusUnauthorized, "No acceptable signature of an approver"},
-	codeNotApprover:      {http.StatusForbidden, "The vote is not by an approver who may vote"},
-	codeSelfApproval:     {http.StatusForbidden, "The policy forbids agreeing to one's own request"},
-	codeNotFound:         {http.StatusNotFound, "There is no such request"},
-	codeMethodNotAllowed: {http.StatusMethodNotAllowed, "The method is not allowed here"},
-	codeEnded:            {http.StatusConflict, "The request has ended"},
-	codeNotDecidable:     {http.StatusConflict, "The request cannot be decided on"},
-	codeNotNeeded:        {http.StatusConflict, "The request needs no people"},
-	codeOtherPolicy:      {http.StatusConflict, "The vote names another policy document than the active one"},
-	codeVoteTime:         {http.StatusConflict, "The vote has ended, or ends after the request"},
-	codeRejected:         {http.StatusConflict, "The request was rejected, which is final"},
-	codeVoteMismatch:     {http.StatusConflict, "The vote is for another request, envelope or digests"},
-	codeTooLarge:         {http.StatusRequestEntityTooLarge, "The vote is too large"},
-	codeMediaType:        {http.StatusUnsupportedMediaType, "The body has another media type"},
-	codeInternal:         {http.StatusInternalServerError, "Something went wrong inside"},
-	codeUnavailable:      {http.StatusServiceUnavailable, "The database is out of reach; try again"},
-	codeNotReady:         {http.StatusServiceUnavailable, "The service is not ready"},
-}
+var problems = rfc9457.Table{Kinds: map[code]rfc9457.Kind{
+	codeMalformed:        {Status: http.StatusBadRequest, Title: "The HTTP request is malformed"},
+	codeInvalidVote:      {Status: http.StatusBadRequest, Title: "The vote is malformed or its signature does not verify"},
+	codeUnauthenticated:  {Status: http.StatusUnauthorized, Title: "No acceptable signature of an approver"},
+	codeNotApprover:      {Status: http.StatusForbidden, Title: "The vote is not by an approver who may vote"},
+	codeSelfApproval:     {Status: http.StatusForbidden, Title: "The policy forbids agreeing to one's own request"},
+	codeNotFound:         {Status: http.StatusNotFound, Title: "There is no such request"},
+	codeMethodNotAllowed: {Status: http.StatusMethodNotAllowed, Title: "The method is not allowed here"},
+	codeEnded:            {Status: http.StatusConflict, Title: "The request has ended"},
+	codeNotDecidable:     {Status: http.StatusConflict, Title: "The request cannot be decided on"},
+	codeNotNeeded:        {Status: http.StatusConflict, Title: "The request needs no people"},
+	codeOtherPolicy:      {Status: http.StatusConflict, Title: "The vote names another policy document than the active one"},
+	codeVoteTime:         {Status: http.StatusConflict, Title: "The vote has ended, or ends after the request"},
+	codeRejected:         {Status: http.StatusConflict, Title: "The request was rejected, which is final"},
+	codeVoteMismatch:     {Status: http.StatusConflict, Title: "The vote is for another request, envelope or digests"},
+	codeTooLarge:         {Status: http.StatusRequestEntityTooLarge, Title: "The vote is too large"},
+	codeMediaType:        {Status: http.StatusUnsupportedMediaType, Title: "The body has another media type"},
+	codeInternal:         {Status: http.StatusInternalServerError, Title: "Something went wrong inside"},
+	codeUnavailable:      {Status: http.StatusServiceUnavailable, Title: "The database is out of reach; try again"},
+	codeNotReady:         {Status: http.StatusServiceUnavailable, Title: "The service is not ready"},
+}}
 
-// failure is an answer that is a problem. Detail is shown to the caller; cause
-// goes to the log alone.
-type failure struct {
-	code   code
-	detail string
-	cause  error
-}
+// failure is an answer that is a problem.
+type failure = rfc9457.Error
 
-func (f *failure) Error() string {
-	if f.cause != nil {
-		return fmt.Sprintf("%s: %s: %v", f.code, f.detail, f.cause)
-	}
-	return fmt.Sprintf("%s: %s", f.code, f.detail)
-}
+func problem(c code, detail string) error { return &failure{Code: c, Detail: detail} }
 
-func (f *failure) Unwrap() error { return f.cause }
-
-func problem(c code, detail string) error { return &failure{code: c, detail: detail} }
-
-func unavailable(cause error) error { return &failure{code: codeUnavailable, cause: cause} }
+func unavailable(cause error) error { return &failure{Code: codeUnavailable, Cause: cause} }
 
 // fail answers with a problem; an error that is none becomes "internal" and
 // its text stays inside.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	var f *failure
-	if !errors.As(err, &f) {
-		f = &failure{code: codeInternal, cause: err}
+	f, kind := problems.Of(err)
+	if kind.Status >= http.StatusInternalServerError && f.Cause != nil {
+		s.cfg.Log.ErrorContext(r.Context(), "answering an approver failed", "code", string(f.Code), "error", f.Cause)
 	}
-	k := problems[f.code]
-	if k.status >= http.StatusInternalServerError && f.cause != nil {
-		s.cfg.Log.ErrorContext(r.Context(), "answering an approver failed", "code", string(f.code), "error", f.cause)
-	}
-	if k.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	write(w, k.status, api.ProblemMediaType, api.Problem{
-		Type: api.ProblemType + string(f.code), Title: k.title, Status: k.status, Code: string(f.code), Detail: f.detail,
-	})
+	problems.Write(w, f)
 }
 
-func write(w http.ResponseWriter, status int, mediaType string, v any) {
+// write answers with what was asked for.
+func write(w http.ResponseWriter, v any) {
 	b, err := message.Encode(v)
 	if err != nil { // none of our answers can do this
-		http.Error(w, "", http.StatusInternalServerError)
+		problems.Write(w, err)
 		return
 	}
 	h := w.Header()
-	h.Set("Content-Type", mediaType)
+	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
 	_, _ = w.Write(b) // the peer may be gone; there is nobody left to tell
 }

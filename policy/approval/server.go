@@ -152,7 +152,7 @@ func (s *Server) handle(answer func(*http.Request) (any, error)) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
-		write(w, http.StatusOK, "application/json", v)
+		write(w, v)
 	})
 }
 
@@ -239,7 +239,7 @@ func (s *Server) body(r *http.Request) (string, error) {
 	case errors.As(err, &tooLarge):
 		return "", problem(codeTooLarge, fmt.Sprintf("a vote has at most %d bytes", maxVote))
 	case err != nil:
-		return "", &failure{code: codeMalformed, detail: "the body did not arrive", cause: err}
+		return "", &failure{Code: codeMalformed, Detail: "the body did not arrive", Cause: err}
 	}
 	return string(raw), nil
 }

@@ -35,15 +35,15 @@ func (s *Server) examine(ctx context.Context, stored Stored) (*view, error) {
 		return nil, problem(codeNotReady, "no policy document is active yet")
 	}
 	if err := message.Decode(stored.Envelope, &v.envelope); err != nil {
-		return nil, &failure{code: codeNotDecidable, detail: "the stored envelope is malformed", cause: err}
+		return nil, &failure{Code: codeNotDecidable, Detail: "the stored envelope is malformed", Cause: err}
 	}
 	var err error
 	v.meaning, err = s.cfg.Interpreter.Interpret(ctx, v.envelope.Statement)
 	switch {
 	case errors.Is(err, transaction.ErrPayload), errors.Is(err, transaction.ErrDescriptor):
-		return nil, &failure{code: codeNotDecidable, detail: "the statement is malformed", cause: err}
+		return nil, &failure{Code: codeNotDecidable, Detail: "the statement is malformed", Cause: err}
 	case errors.Is(err, transaction.ErrNoRecord):
-		return nil, &failure{code: codeNotDecidable, detail: "the wallet or account does not exist", cause: err}
+		return nil, &failure{Code: codeNotDecidable, Detail: "the wallet or account does not exist", Cause: err}
 	case err != nil:
 		return nil, unavailable(err)
 	}
@@ -51,7 +51,7 @@ func (s *Server) examine(ctx context.Context, stored Stored) (*view, error) {
 		return nil, problem(codeNotDecidable, "the stored envelope is of another request")
 	}
 	if v.needed, err = Needed(v.active, v.meaning); err != nil {
-		return nil, &failure{code: codeNotDecidable, detail: "the effects cannot be counted", cause: err}
+		return nil, &failure{Code: codeNotDecidable, Detail: "the effects cannot be counted", Cause: err}
 	}
 	v.ballot = s.cfg.Decider.votes.kept(v.meaning.Statement.ID)
 	user, reason := document.VerifyUser(v.active, v.envelope, v.meaning, v.now)

@@ -58,7 +58,7 @@ func refusal(err error) error {
 			return problem(c, err.Error())
 		}
 	}
-	return &failure{code: codeInvalidVote, cause: err}
+	return &failure{Code: codeInvalidVote, Cause: err}
 }
 
 // accept says whether a vote may go on record: by an approver, for exactly

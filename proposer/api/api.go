@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/problem"
 )
 
 // Request is one request as its owner sees it. For wallet.create and
@@ -110,22 +111,14 @@ type Health struct {
 	Status string `json:"status"`
 }
 
-// Problem is an error answer (RFC 9457, application/problem+json). Code is
-// stable and documented in docs/errors.md; Type is ProblemType plus Code;
-// Detail is for people and may change.
-type Problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Code   string `json:"code"`
-	Detail string `json:"detail,omitempty"`
-}
+// Problem is an error answer; see package problem.
+type Problem = problem.Problem
 
-// ProblemType is the prefix of every problem's type.
-const ProblemType = "urn:countersign:problem:"
-
-// ProblemMediaType is the media type of a Problem (RFC 9457 section 3).
-const ProblemMediaType = "application/problem+json"
+// What a Problem is called.
+const (
+	ProblemType      = problem.TypePrefix
+	ProblemMediaType = problem.MediaType
+)
 
 // EventMediaType is the media type of a stream of events (HTML Living Standard
 // section 9.2).

@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/proposer"
+	"github.com/countersign/countersign/proposer/token"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/services/internal/boot"
 	"github.com/countersign/countersign/services/internal/node"
@@ -34,7 +34,11 @@ func run(ctx context.Context, path string) error {
 		return err
 	}
 	defer n.DB.Close()
-	server, err := newServer(n, cfg)
+	tokens, err := newTokens(n, cfg)
+	if err != nil {
+		return err
+	}
+	server, err := newServer(n, cfg, tokens)
 	if err != nil {
 		return err
 	}
@@ -42,26 +46,34 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	ready := readiness.Check{Ready: n.PolicyActive, Otherwise: readiness.PolicyInactive}
-	return n.Serve(ctx, cfg.Health, ready, func(ctx context.Context) error {
+	if err := allow(n, cfg); err != nil {
+		return err
+	}
+	ready := readiness.Check{
+		Ready:     func(ctx context.Context) error { return errors.Join(n.PolicyActive(ctx), server.Entry()) },
+		Causes:    []readiness.Cause{{Err: node.ErrNoPolicy, Code: readiness.PolicyInactive}, {Err: proposer.ErrNoEntry, Code: readiness.IssuersUnread}},
+		Otherwise: readiness.NotReady,
+	}
+	parts := []node.Part{func(ctx context.Context) error {
 		return serve(ctx, server, cfg.Listen.Address, certificate)
-	})
+	}}
+	if tokens != nil {
+		parts = append(parts, tokens.Run)
+	}
+	return n.Serve(ctx, cfg.Health, ready, parts...)
 }
 
-func newServer(n *node.Node, cfg config.Proposer) (*proposer.Server, error) {
+func newServer(n *node.Node, cfg config.Proposer, tokens *token.Verifier) (*proposer.Server, error) {
 	c := proposer.Config{
 		Deployment: n.ID, Roles: n.Genesis.Roles, Queue: counted{n.Queue, n.Metrics},
 		Wallets: wallets{n.Store}, Policy: n.Policy, DB: n.Writable, Now: node.Now, Log: n.Log,
 		Limits: limits(cfg.Limits),
 	}
-	var err error
-	if t := cfg.Tokens; t != nil {
-		if c.JWKS, err = os.ReadFile(t.JWKS); err != nil {
-			return nil, fmt.Errorf("tokens.jwks: %w", err)
-		}
-		c.Issuer, c.Audience = t.Issuer, t.Audience
+	if tokens != nil { // or Tokens would be an interface that is not nil
+		c.Tokens = tokens
 	}
 	if cfg.ClientCA != "" {
+		var err error
 		if c.ClientCAs, err = config.CertPool(cfg.ClientCA); err != nil {
 			return nil, fmt.Errorf("client_ca: %w", err)
 		}

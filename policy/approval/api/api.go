@@ -127,19 +127,3 @@ type Recorded struct {
 	Quorum    int  `json:"quorum"`
 	Rejected  bool `json:"rejected"`
 }
-
-// Problem is an error answer (RFC 9457). Code is stable and documented in
-// docs/errors.md; Type is ProblemType plus Code; Detail is for people.
-type Problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Code   string `json:"code"`
-	Detail string `json:"detail,omitempty"`
-}
-
-// ProblemType is the prefix of every problem's type.
-const ProblemType = "urn:countersign:problem:"
-
-// ProblemMediaType is the media type of a Problem (RFC 9457 section 3).
-const ProblemMediaType = "application/problem+json"
