@@ -35,7 +35,7 @@ func BenchmarkBatch(b *testing.B) {
 func BenchmarkTransfers(b *testing.B) {
 	deciders := map[string]func(w *world) policy.Decider{
 		"authorization": func(*world) policy.Decider { return authorization.New() },
-		"fraud":         func(*world) policy.Decider { return fraud.New() },
+		"fraud":         func(w *world) policy.Decider { return fraud.New(w.clock.watch()) },
 		"approval":      func(w *world) policy.Decider { return approval.New(w.clock.Now) },
 	}
 	for name, decider := range deciders {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/transaction"
 )
@@ -36,6 +37,16 @@ type item struct {
 // bytes will be refused at any later time by themselves.
 func (it *item) lasting() bool {
 	return it.parsed && it.request.Meaning.Statement.Expires.After(it.request.Now)
+}
+
+// early reports whether the user signed at a time that has not come yet by this
+// service's clock. A rejection is final, and a clock that was set back is not.
+func (it *item) early() bool {
+	if it.refused.Verdict != 0 {
+		return false
+	}
+	_, reason := it.request.User()
+	return reason != nil && reason.Code == document.CodeEarly
 }
 
 func (it *item) rejection(now time.Time) *rejection {

@@ -53,7 +53,7 @@ func TestAttackVelocityRacedAgainstFraud(t *testing.T) {
 	approved := map[string]queue.Task{}
 	var first *instance
 	for range 2 {
-		i := w.start(fraud.New()).ready()
+		i := w.start(fraud.New(w.clock.watch())).ready()
 		first = i
 		var tasks []queue.Task
 		for range 8 {

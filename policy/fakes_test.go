@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	realclock "github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/document"
@@ -26,6 +27,9 @@ func (c *clock) Now() time.Time {
 	defer c.mu.Unlock()
 	return c.now
 }
+
+// watch goes by the clock alone: nothing tells that it is set.
+func (c *clock) watch() *realclock.Watch { return &realclock.Watch{Now: c.Now} }
 
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()

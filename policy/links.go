@@ -30,9 +30,16 @@ type link struct {
 	deadline time.Time
 }
 
+// over reports whether nothing may be sealed for the epoch at the moment: by
+// either clock.
 func (l *link) over(now time.Time) bool {
-	return !now.Before(l.deadline) || !now.Round(0).Before(l.expires)
+	return l.ended(now) || !now.Round(0).Before(l.expires)
 }
+
+// ended reports whether the epoch is over for good: by the clock that nobody
+// sets alone. A wall clock that jumps ahead may come back, and then the link is
+// needed again, since a key can be announced to an epoch only once.
+func (l *link) ended(now time.Time) bool { return !now.Before(l.deadline) }
 
 // links are the live ones, by epoch. Safe for concurrent use.
 type links struct {
@@ -93,12 +100,12 @@ func (l *links) add(e *link) {
 	l.byID[e.epoch] = e
 }
 
-// sweep wipes and drops the links whose epoch is over.
+// sweep wipes and drops the links whose epoch has ended.
 func (l *links) sweep(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, e := range l.byID {
-		if e.over(now) {
+		if e.ended(now) {
 			e.channel.Wipe()
 			delete(l.byID, id)
 		}

@@ -9,17 +9,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/history"
 )
 
 // keepRejections is how long a rejection is remembered beyond its statement's
 // expiry, after which the statement is refused for its age alone. It is long
-// so that a clock that jumps to and fro forgets nothing that matters.
+// so that nothing that matters is forgotten by a clock that is off.
 const keepRejections = 24 * time.Hour
 
-// forgetEvery is how often expired rejections are dropped from memory.
-const forgetEvery = 10 * time.Minute
+// Expired rejections are dropped from memory after so long, or so many.
+const (
+	forgetEvery = 10 * time.Minute
+	forgetAfter = 4096
+)
 
 // maxRounds is how often in a row other instances may be quicker. Each time one
 // of them has got on; a batch that takes longer than theirs is better left to
@@ -39,13 +43,15 @@ var (
 type memory struct {
 	decider  Decider
 	recorder Recorder // nil if the decider has no state
-	now      func() time.Time
+	watch    *clock.Watch
 	log      *slog.Logger
 
 	mu         sync.Mutex
 	chain      *history.Chain
 	rejections map[message.Hash]*rejection // by statement hash
-	forgot     time.Time
+	newest     time.Time                   // of all rejections' times
+	forgot     time.Duration               // when rejections were last dropped, by the watch
+	remembered int                         // since then
 	// policy is the newest document that was ever decided under.
 	policy message.PolicyRef
 
@@ -54,9 +60,10 @@ type memory struct {
 
 func newMemory(decider Decider, chain *history.Chain, now func() time.Time, log *slog.Logger) *memory {
 	m := &memory{
-		decider: decider, now: now, log: log, chain: chain,
+		decider: decider, watch: &clock.Watch{Now: now}, log: log, chain: chain,
 		rejections: map[message.Hash]*rejection{},
 	}
+	m.watch.Read() // from now on a jump is one
 	m.recorder, _ = decider.(Recorder)
 	return m
 }
@@ -95,10 +102,16 @@ func (m *memory) learn(r record) {
 
 // remember keeps the first rejection of a statement.
 func (m *memory) remember(r *rejection) {
-	if m.now().After(r.Expires.Add(keepRejections)) || m.rejections[r.Statement] != nil {
+	if r.Time.After(m.newest) {
+		m.newest = r.Time.Time
+	}
+	if m.rejections[r.Statement] != nil {
 		return
 	}
 	m.rejections[r.Statement] = r
+	if m.remembered++; m.remembered >= forgetAfter {
+		m.drop()
+	}
 }
 
 func (m *memory) replay(body []byte) (err error) {
@@ -259,12 +272,16 @@ func (m *memory) decideOne(ctx context.Context, it *item) ([]record, error) {
 	if it.refused.Verdict == 0 {
 		it.decision = ask(ctx, m.decider, it.request, m.log)
 	}
+	if it.decision.Verdict == Reject && it.early() {
+		it.retry = "the statement's signature is from the future, by this service's clock"
+		return nil, nil
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err // a decider that was interrupted has not decided
 	}
 	records := m.foldDecision(it)
 	if it.decision.Verdict == Reject && it.lasting() {
-		records = append(records, record{Kind: recordRejection, Rejection: it.rejection(m.now())})
+		records = append(records, record{Kind: recordRejection, Rejection: it.rejection(m.watch.Read().Wall)})
 	}
 	return records, nil
 }
@@ -288,15 +305,25 @@ func (m *memory) foldDecision(it *item) []record {
 	return out
 }
 
-// forget drops old rejections.
+// forget drops old rejections now and then.
 func (m *memory) forget() {
-	now := m.now()
-	if now.Sub(m.forgot) < forgetEvery && !now.Before(m.forgot) {
-		return
+	if m.watch.Read().Elapsed-m.forgot >= forgetEvery {
+		m.drop()
 	}
-	m.forgot = now
+}
+
+// drop drops the rejections that are old both by this machine's clock, as far as
+// it is sure, and by the newest on record: a process that starts with a clock
+// that is ahead must still have them when that is put right.
+func (m *memory) drop() {
+	now := m.watch.Read()
+	m.forgot, m.remembered = now.Elapsed, 0
+	sure := now.Sure
+	if m.newest.Before(sure) {
+		sure = m.newest
+	}
 	for key, r := range m.rejections {
-		if now.After(r.Expires.Add(keepRejections)) {
+		if sure.After(r.Expires.Add(keepRejections)) {
 			delete(m.rejections, key)
 		}
 	}

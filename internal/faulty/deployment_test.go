@@ -50,35 +50,73 @@ type world struct {
 	lifetime time.Duration
 }
 
+// built are the folders of binaries, which TestMain removes.
+var built struct {
+	sync.Mutex
+	dirs []string
+}
+
+func binDir() (string, error) {
+	bin, err := os.MkdirTemp("", "countersign-faulty-bin-")
+	built.Lock()
+	defer built.Unlock()
+	built.dirs = append(built.dirs, bin)
+	return bin, err
+}
+
 // binaries builds the services once for all tests.
 var binaries = sync.OnceValues(func() (string, error) {
-	_, file, _, _ := runtime.Caller(0)
-	bin, err := os.MkdirTemp("", "countersign-faulty-bin-")
+	bin, err := binDir()
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./services/...")
+	return bin, goBuild("-o", bin+"/", "./services/...")
+})
+
+// goBuild runs go build at the top of the repository.
+func goBuild(args ...string) error {
+	_, file, _, _ := runtime.Caller(0)
+	cmd := exec.Command("go", append([]string{"build", "-buildvcs=false"}, args...)...)
 	cmd.Dir = filepath.Join(filepath.Dir(file), "..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the services: %w\n%s", err, out)
+		return fmt.Errorf("building the services: %w\n%s", err, out)
 	}
-	return bin, nil
-})
+	return nil
+}
+
+// setup says how a world differs from a plain one.
+type setup struct {
+	service string              // that has the proxy in front of the database
+	bin     string              // folder of the binaries; empty: those of this source as it is
+	prepare func(folder string) // is called before the deployment is made in the folder
+}
 
 func newWorld(t *testing.T, service string) *world {
 	t.Helper()
-	bin, err := binaries()
+	return newWorldOf(t, setup{service: service})
+}
+
+func newWorldOf(t *testing.T, o setup) *world {
+	t.Helper()
+	bin, service := o.bin, o.service
+	var err error
+	if bin == "" {
+		if bin, err = binaries(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parent, err := deployment.TempDir("countersign-faulty-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := deployment.TempDir("countersign-faulty-")
-	if err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() { _ = os.RemoveAll(parent) })
+	dir := filepath.Join(parent, "deployment")
+	if o.prepare != nil {
+		o.prepare(dir)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	r, err := deployment.Start(ctx, bin, filepath.Join(dir, "deployment"))
+	r, err := deployment.Start(ctx, bin, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +176,10 @@ func (w *world) interpose() {
 }
 
 // kill ends the service as kill -9 does. The launcher starts it again.
-func (w *world) kill() {
-	if pid := w.PIDs()[w.service]; pid > 0 {
+func (w *world) kill() { w.stop(w.service) }
+
+func (w *world) stop(service string) {
+	if pid := w.PIDs()[service]; pid > 0 {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 }

@@ -23,7 +23,7 @@ type section struct {
 // page collects what the tests of one run have found.
 var page = struct {
 	sync.Mutex
-	statements, load, hostile section
+	statements, load, clocks, hostile section
 }{
 	statements: section{
 		title: "A connection cut, or a service killed, at every statement",
@@ -37,8 +37,16 @@ as it would have; what a killed service had leased waits for its lease, 5 s.`,
 	load: section{
 		title: "Faults under load",
 		text: `Transfers are sent by 32 clients at once. Where the wallet's limit of 24 hours is at stake exactly as many must be signed as it
-allows; elsewhere all.`,
+allows; elsewhere all. A full disk is a small file system below the database, which is filled, with the room for the log too where
+PostgreSQL gives up, and freed later.`,
 		columns: []string{"what happens meanwhile", "requests", "signed", "rejected by the limit", "lost or signed twice"},
+	},
+	clocks: section{
+		title: "Clocks",
+		text: `The wall clocks of services are put ahead or back while transfers run; apart from the clock the services are as they are built for use
+([decisions/clock-faults.md](decisions/clock-faults.md)). Clocks that differ by 30 s are allowed for. With a greater difference requests may
+wait until the clock is right again; then all must end by themselves.`,
+		columns: []string{"whose clock", "what it does", "requests", "signed", "rejected by the limit", "ended while it was wrong", "first end after it was right"},
 	},
 	hostile: section{
 		title: "A hostile database",
@@ -52,7 +60,7 @@ account; no signature, with a reason; or a delay. Afterwards the tables are put 
 // TestMain writes the page when all has passed.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := binaries(); err == nil {
+	for _, bin := range built.dirs {
 		_ = os.RemoveAll(bin)
 	}
 	if path := os.Getenv(pageVariable); path != "" && code == 0 {
@@ -79,7 +87,7 @@ func renderPage() string {
 	out.WriteString("# Reliability\n\nWhat happens to requests when something breaks. This page is written by `make test-long`: every line is a run of real service\n" +
 		"processes against a real PostgreSQL ([internal/faulty](../internal/faulty)), and a run that loses a request, signs one twice or passes a\n" +
 		"limit fails. `make test` runs a short form of the same.\n")
-	for _, s := range []section{page.statements, page.load, page.hostile} {
+	for _, s := range []section{page.statements, page.load, page.clocks, page.hostile} {
 		s.render(&out)
 	}
 	return out.String()

@@ -430,7 +430,7 @@ func fraudService(t *testing.T, db *databasetest.DB, g message.Genesis, keyring 
 			Deployment: keyring.Deployment(), Roles: g.Roles, Generation: 1,
 			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: unstored{},
 		},
-		Policy: inactive{}, Decider: fraud.New(), Attester: attester, Log: slog.New(slog.DiscardHandler),
+		Policy: inactive{}, Decider: fraud.New(nil), Attester: attester, Log: slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
 	return s

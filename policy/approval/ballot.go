@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 )
 
@@ -49,8 +50,7 @@ func decodeRecord(body []byte) (cast, error) {
 	return c, nil
 }
 
-// keepVotes is how long votes are kept in memory after their request's end: a
-// clock that jumps to and fro by less loses nothing.
+// keepVotes is how long votes are kept in memory after their request's end.
 const keepVotes = 24 * time.Hour
 
 // sweepEvery is after how many votes those of ended requests are forgotten.
@@ -60,7 +60,7 @@ const sweepEvery = 1024
 // alone, but who rejects a request has rejected it in whatever envelope somebody
 // puts it.
 type ballots struct {
-	now func() time.Time
+	watch *clock.Watch
 
 	mu     sync.RWMutex
 	by     map[string]ballot
@@ -80,7 +80,9 @@ type step struct {
 type ballot []cast
 
 func newBallots(now func() time.Time) *ballots {
-	return &ballots{now: now, by: map[string]ballot{}}
+	b := &ballots{watch: &clock.Watch{Now: now}, by: map[string]ballot{}}
+	b.watch.Read() // from now on a jump is one
+	return b
 }
 
 // of returns the votes that a decision rests on, which is made on what the same
@@ -149,11 +151,12 @@ func (b *ballots) keep() {
 	b.count(n)
 }
 
-// count forgets old votes from time to time.
+// count forgets old votes from time to time, but none because the wall clock was
+// set ahead.
 func (b *ballots) count(added int) {
 	before := b.adds
 	if b.adds += added; b.adds/sweepEvery > before/sweepEvery {
-		b.sweep(b.now().Add(-keepVotes))
+		b.sweep(b.watch.Read().Sure.Add(-keepVotes))
 	}
 }
 

@@ -30,6 +30,10 @@ const (
 	// CodeSignature: the signature does not verify or does not cover what it
 	// must.
 	CodeSignature = "invalid_signature"
+	// CodeEarly: the signature was made at a time that has not come yet. It may
+	// be our clock that is behind, so that this alone is no reason to reject a
+	// request for good.
+	CodeEarly = "signature_early"
 	// CodeNotGranted: no grant lets the user ask for this kind on this wallet.
 	CodeNotGranted = "not_granted"
 )
@@ -101,6 +105,8 @@ func verifyStatement(a *Active, env message.Envelope, now time.Time) (User, *mes
 	switch {
 	case errors.Is(err, errUnknownKey):
 		return User{}, &message.Reason{Code: CodeUnknownKey, Detail: "the statement's key is no user's"}
+	case errors.Is(err, httpsig.ErrTime): // a statement's signature has no greatest age
+		return User{}, &message.Reason{Code: CodeEarly, Detail: "the statement's signature is from the future"}
 	case err != nil:
 		return User{}, &message.Reason{Code: CodeSignature, Detail: "the statement's signature: " + signatureFault(err)}
 	}
@@ -111,7 +117,7 @@ func verifyStatement(a *Active, env message.Envelope, now time.Time) (User, *mes
 // sender wrote does not come back in it.
 func signatureFault(err error) string {
 	for _, known := range []error{
-		httpsig.ErrMalformed, httpsig.ErrCoverage, httpsig.ErrTime, httpsig.ErrSignature,
+		httpsig.ErrMalformed, httpsig.ErrCoverage, httpsig.ErrSignature,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()

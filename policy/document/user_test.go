@@ -77,7 +77,7 @@ func TestVerifyUser(t *testing.T) {
 	wantCode(t, active, a, now, "")
 	wantCode(t, active, a, now.Add(time.Hour-time.Second), "")
 	wantCode(t, active, a, now.Add(time.Hour), document.CodeExpired)
-	wantCode(t, active, a, now.Add(-time.Hour), document.CodeSignature)
+	wantCode(t, active, a, now.Add(-time.Hour), document.CodeEarly)
 
 	a.resign(t, d.UserKey, deploymenttest.JWK(t, d.UserKey).Thumbprint(), func(_ *httpsig.Message, p *httpsig.Profile) {
 		p.Required, p.Optional = append(p.Required[:len(p.Required):len(p.Required)], "@authority"), nil

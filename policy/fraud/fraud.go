@@ -7,7 +7,8 @@
 // its role's own chain of records. It never lets a stranger use up a wallet's
 // limits or learn what is left of them, and it never forgets an approval
 // because its signature was not made: a request counts from the moment its
-// approval was put on record, which is before anybody else can see it.
+// approval was put on record, which is before anybody else can see it. Nor does
+// it forget one because the wall clock was set: see package clock.
 package fraud
 
 import (
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/exposure"
@@ -45,8 +47,15 @@ type Decider struct {
 	rules *rules // of the document that was last decided under
 }
 
-// New returns a decider with an empty history.
-func New() *Decider { return &Decider{spent: newLedger()} }
+// New returns a decider with an empty history. The watch judges how old
+// approvals are; nil is the system's.
+func New(watch *clock.Watch) *Decider {
+	if watch == nil {
+		watch = &clock.Watch{}
+	}
+	watch.Read() // from now on a jump is one
+	return &Decider{spent: newLedger(watch)}
+}
 
 // Replay counts one approval of the past.
 func (d *Decider) Replay(body []byte) error {
@@ -92,9 +101,9 @@ func (d *Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, 
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	now := d.spent.clock(r.Now)
+	now := d.spent.watch.At(r.Now)
 	for _, a := range amounts {
-		earlier := d.spent.sum(key{m.Wallet, a.Asset}, now, r.EnvelopeHash)
+		earlier := d.spent.sum(key{m.Wallet, a.Asset}, cutoff(now), r.EnvelopeHash)
 		reasons = append(reasons, rules.checkLimits(m.Wallet, a, earlier)...)
 	}
 	if len(reasons) > 0 {
@@ -102,7 +111,7 @@ func (d *Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, 
 	}
 	decision := policy.Decision{Verdict: policy.Approve}
 	if len(amounts) > 0 {
-		body, err := encodeRecord(r.EnvelopeHash, m.Wallet, now, amounts)
+		body, err := encodeRecord(r.EnvelopeHash, m.Wallet, d.spent.clock(now), amounts)
 		if err != nil {
 			return policy.Decision{}, err
 		}

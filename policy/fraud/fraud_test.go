@@ -126,7 +126,7 @@ func TestAttackEffectsNobodyCanTell(t *testing.T) {
 	}
 	q := w.request(deploymenttest.Transfer{To: recipient, Value: "1"}, start)
 	q.Meaning.Effects.Moves[0].Amount = big.NewInt(-1)
-	if d, err := fraud.New().Decide(context.Background(), q); !errors.Is(err, exposure.ErrEffects) || d.Verdict != 0 {
+	if d, err := fraud.New(nil).Decide(context.Background(), q); !errors.Is(err, exposure.ErrEffects) || d.Verdict != 0 {
 		t.Fatalf("got %+v %v", d, err)
 	}
 }

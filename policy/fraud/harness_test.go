@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
@@ -49,16 +50,43 @@ func (c *chain) append(n int, records [][]byte) bool {
 	return true
 }
 
-// replica is one process of the role.
+// replica is one process of the role, with the clocks of its machine.
 type replica struct {
 	chain   *chain
 	mu      sync.Mutex
 	decider *fraud.Decider
 	folded  int
 	undone  int
+	wall    time.Time
+	passed  time.Duration // on the clock that nobody sets
+	steady  bool          // passed is set by the test, and not by the wall clock
 }
 
-func (c *chain) replica() *replica { return &replica{chain: c, decider: fraud.New()} }
+func (c *chain) replica() *replica { return c.replicaAt(start, 0) }
+
+// replicaAt starts a process while its wall clock says so.
+func (c *chain) replicaAt(wall time.Time, passed time.Duration) *replica {
+	r := &replica{chain: c, wall: wall, passed: passed}
+	r.decider = fraud.New(&clock.Watch{
+		Now:     func() time.Time { return r.wall },
+		Elapsed: func() time.Duration { return r.passed },
+	})
+	return r
+}
+
+// set says what the wall clock says after so much time has passed.
+func (r *replica) set(passed time.Duration, wall time.Time) time.Time {
+	r.steady, r.passed, r.wall = true, passed, wall
+	return wall
+}
+
+// tick has the clocks go on to the time of a request.
+func (r *replica) tick(now time.Time) {
+	r.wall = now
+	if !r.steady {
+		r.passed = max(r.passed, now.Sub(start))
+	}
+}
 
 // decide does what the runtime does: decide and fold, append if no other
 // replica was first, and else take back, catch up and begin again.
@@ -87,6 +115,7 @@ func (r *replica) decide(t testing.TB, q policy.Request) policy.Decision {
 // try decides and folds.
 func (r *replica) try(t testing.TB, q policy.Request) policy.Decision {
 	t.Helper()
+	r.tick(q.Now)
 	d, err := r.decider.Decide(context.Background(), q)
 	if err != nil {
 		t.Error(err)

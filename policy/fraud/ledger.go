@@ -6,6 +6,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 )
 
@@ -15,9 +16,13 @@ type key struct{ wallet, asset string }
 // entry is one approval's part of one key.
 type entry struct {
 	at       int64
+	heard    time.Duration
 	envelope message.Hash
 	amount   *big.Int
 }
+
+// over reports whether the entry counts no more.
+func (e entry) over(c cut) bool { return e.at <= c.at || e.heard <= c.heard }
 
 // account is all that counts for one key: entries in the order of their time,
 // and their sum.
@@ -26,11 +31,38 @@ type account struct {
 	total   *big.Int
 }
 
-// ledger is the fold of all records. Entries are dropped by the time of the
-// newest record alone, never by this machine's clock, so that every replica
-// that folded the same records holds the same. None is dropped for a record
-// that may still be taken back.
+// first returns the index of the first entry that counts. Where the times of
+// records and the order in which they were heard differ, an older one holds up
+// younger ones, which then count for longer.
+func (a *account) first(c cut) int {
+	for i, e := range a.entries {
+		if !e.over(c) {
+			return i
+		}
+	}
+	return len(a.entries)
+}
+
+// cut is a moment 24 hours ago, on both clocks.
+type cut struct {
+	at    int64 // seconds since 1970
+	heard time.Duration
+}
+
+// cutoff is 24 hours before a moment. An entry counts for 24 hours from the time
+// on it, by a clock that a wall clock which jumps ahead does not take along; at
+// most, however far in the future that time lies, for 24 hours since this
+// process heard of it.
+func cutoff(m clock.Moment) cut {
+	return cut{at: m.Sure.Unix() - int64(window/time.Second), heard: m.Elapsed - window}
+}
+
+// ledger is the fold of all records. Entries are dropped only where both this
+// machine's clock and the newest record say that they are over: a process that
+// starts with a clock that is ahead must still have them when that is put right.
+// None is dropped for a record that may still be taken back.
 type ledger struct {
+	watch    *clock.Watch
 	newest   int64
 	accounts map[key]*account
 	where    map[message.Hash]place
@@ -57,40 +89,44 @@ type place struct {
 // nothing.
 const sweepEvery = 4096
 
-func newLedger() *ledger {
-	return &ledger{accounts: map[key]*account{}, where: map[message.Hash]place{}}
+func newLedger(watch *clock.Watch) *ledger {
+	return &ledger{watch: watch, accounts: map[key]*account{}, where: map[message.Hash]place{}}
 }
 
-// clock returns the moment that a decision counts as: now in whole seconds,
-// but never before the newest record, so that a clock set back neither hides
-// what was approved nor makes a new approval age sooner.
-func (l *ledger) clock(now time.Time) time.Time {
-	return time.Unix(max(now.Unix(), l.newest), 0).UTC()
+// clock returns the time that a decision is recorded under, in whole seconds:
+// never before the newest record, so that a clock set back does not make a new
+// approval age sooner, in a process that starts later.
+func (l *ledger) clock(m clock.Moment) time.Time {
+	return time.Unix(max(m.Late.Unix(), l.newest), 0).UTC()
 }
 
-// sum returns what counts for k at now, without the given envelope's own part.
-// An entry counts for exactly 24 hours: not at the second when they are over.
-func (l *ledger) sum(k key, now time.Time, without message.Hash) *big.Int {
+// sum returns what counts for k, without the given envelope's own part. An entry
+// counts for exactly 24 hours: not at the second when they are over.
+func (l *ledger) sum(k key, c cut, without message.Hash) *big.Int {
 	out := new(big.Int)
 	a := l.accounts[k]
 	if a == nil {
 		return out
 	}
 	out.Set(a.total)
-	cut := cutoff(now.Unix())
-	for _, e := range a.entries {
-		if e.at > cut {
-			break
-		}
+	first := a.first(c)
+	for _, e := range a.entries[:first] {
 		out.Sub(out, e.amount)
 	}
-	if p, ok := l.where[without]; ok && p.at > cut && slices.Contains(p.keys, k) {
-		out.Sub(out, a.entries[a.find(p.at, without)].amount)
+	if p, ok := l.where[without]; ok && slices.Contains(p.keys, k) {
+		if i := a.find(p.at, without); i >= first {
+			out.Sub(out, a.entries[i].amount)
+		}
 	}
 	return out
 }
 
-func cutoff(now int64) int64 { return now - int64(window/time.Second) }
+// spent is what may be dropped: what is over by the newest record too.
+func (l *ledger) spent() cut {
+	c := cutoff(l.watch.Read())
+	c.at = min(c.at, l.newest-int64(window/time.Second))
+	return c
+}
 
 // add counts one record. A record of an envelope that is counted already takes
 // the earlier one's place if it is not older: a request counts once, at the
@@ -98,11 +134,12 @@ func cutoff(now int64) int64 { return now - int64(window/time.Second) }
 func (l *ledger) add(r approved) {
 	done := step{newest: l.newest}
 	l.newest = max(l.newest, r.at)
+	r.heard = l.watch.Read().Elapsed
 	if p, ok := l.where[r.envelope]; !ok || p.at <= r.at {
 		if ok {
 			done.before = l.remove(r.envelope, p)
 		}
-		if r.at > cutoff(l.newest) {
+		if r.at > l.spent().at {
 			l.insert(r)
 			done.added = &r
 		}
@@ -160,7 +197,7 @@ func (l *ledger) insert(r approved) {
 			l.accounts[k] = a
 		}
 		i := sort.Search(len(a.entries), func(i int) bool { return a.entries[i].at > r.at })
-		a.entries = slices.Insert(a.entries, i, entry{r.at, r.envelope, amount})
+		a.entries = slices.Insert(a.entries, i, entry{r.at, r.heard, r.envelope, amount})
 		a.total.Add(a.total, amount)
 		p.keys = append(p.keys, k)
 	}
@@ -173,7 +210,7 @@ func (l *ledger) remove(envelope message.Hash, p place) *approved {
 	for _, k := range p.keys {
 		a := l.accounts[k]
 		i := a.find(p.at, envelope)
-		out.amounts[k] = a.entries[i].amount
+		out.amounts[k], out.heard = a.entries[i].amount, a.entries[i].heard
 		a.total.Sub(a.total, a.entries[i].amount)
 		a.entries = slices.Delete(a.entries, i, i+1)
 		if len(a.entries) == 0 {
@@ -199,13 +236,12 @@ func (l *ledger) prune(k key) {
 	if a == nil {
 		return
 	}
-	cut, n := cutoff(l.newest), 0
-	for n < len(a.entries) && a.entries[n].at <= cut {
-		a.total.Sub(a.total, a.entries[n].amount)
+	n := a.first(l.spent())
+	for _, e := range a.entries[:n] {
+		a.total.Sub(a.total, e.amount)
 		// The envelope's entries under other keys are as old; they stay
 		// findable by their key and go when that is pruned.
-		l.forget(a.entries[n].envelope, k)
-		n++
+		l.forget(e.envelope, k)
 	}
 	if n == len(a.entries) {
 		delete(l.accounts, k)

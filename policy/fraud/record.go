@@ -40,7 +40,8 @@ func encodeRecord(envelope message.Hash, wallet string, at time.Time, amounts []
 // approved is a record as the ledger takes it.
 type approved struct {
 	envelope message.Hash
-	at       int64 // seconds since 1970
+	at       int64         // seconds since 1970
+	heard    time.Duration // when this process took it, by its watch
 	amounts  map[key]*big.Int
 }
 

@@ -18,7 +18,7 @@ func FuzzReplay(f *testing.F) {
 	f.Add(bytes.Replace(good, []byte("2026"), []byte("9999"), 1))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		d := fraud.New()
+		d := fraud.New(nil)
 		for _, b := range [][]byte{good, body, good, body} {
 			if err := d.Replay(b); err != nil && bytes.Equal(b, good) {
 				t.Fatal(err)

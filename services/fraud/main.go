@@ -3,12 +3,14 @@
 package main
 
 import (
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/fraud"
+	"github.com/countersign/countersign/services/internal/node"
 	"github.com/countersign/countersign/services/internal/role"
 )
 
 func main() {
-	role.Main(message.RoleFraud, func() policy.Decider { return fraud.New() })
+	role.Main(message.RoleFraud, func() policy.Decider { return fraud.New(&clock.Watch{Now: node.Now}) })
 }
