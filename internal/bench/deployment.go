@@ -13,10 +13,14 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/internal/bench/past"
 	"github.com/countersign/countersign/internal/deployment"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
+	"github.com/countersign/countersign/secrets"
 )
 
 // readyTime is how long a development deployment may take to start.
@@ -25,9 +29,10 @@ const readyTime = 60 * time.Second
 // target is the deployment that is measured, in a folder of its own.
 type target struct {
 	*deployment.Running
-	client *client.Client
-	db     *sql.DB
-	folder string
+	client   *client.Client
+	db       *sql.DB
+	folder   string
+	replicas []*replica
 }
 
 // start runs `countersign dev` in a new folder and connects to it.
@@ -58,13 +63,58 @@ func (t *target) run(ctx context.Context, bin string) (err error) {
 
 // stop ends the deployment and removes its folder.
 func (t *target) stop() (err error) {
+	for _, r := range t.replicas {
+		err = errors.Join(err, r.stop())
+	}
 	if t.db != nil {
-		err = t.db.Close()
+		err = errors.Join(err, t.db.Close())
 	}
 	if t.Running != nil {
 		err = errors.Join(err, t.Stop())
 	}
 	return errors.Join(err, os.RemoveAll(t.folder))
+}
+
+// fraudKeyring opens the keys of the fraud service, as that service does.
+func (t *target) fraudKeyring() (*secrets.Keyring, error) {
+	raw, err := os.ReadFile(filepath.Join(t.Dir, "genesis.json"))
+	if err != nil {
+		return nil, err
+	}
+	genesis, id, err := message.ParseGenesis(raw)
+	if err != nil {
+		return nil, err
+	}
+	var halves [2]secrets.BranchFile
+	for i, half := range []secrets.Half{secrets.HalfBuild, secrets.HalfDeploy} {
+		path := filepath.Join(t.Dir, "secrets", message.RoleFraud+"."+string(half)+".json")
+		if halves[i], err = secrets.ReadBranchFile(path); err != nil {
+			return nil, err
+		}
+	}
+	return secrets.NewKeyring(id, message.RoleFraud, genesis.Roles, secrets.Pair{Build: halves[0], Deploy: halves[1]})
+}
+
+// spareRoom is what the database needs on the disk beside its tables: its log
+// (internal/cluster) and what else the machine does.
+const spareRoom = 8 << 30
+
+// checkRoom makes sure that the disk does not run full.
+func (t *target) checkRoom(ctx context.Context, p past.Plan) error {
+	size, err := past.Size(ctx, t.db, p)
+	if err != nil {
+		return err
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(filepath.Join(t.Dir, "postgres"), &disk); err != nil {
+		return fmt.Errorf("looking at the disk: %w", err)
+	}
+	free := int64(disk.Bavail) * disk.Bsize
+	if free < size+spareRoom {
+		return fmt.Errorf("they need %d MiB in %s, where %d MiB are free: set TMPDIR, or measure with fewer (-history)",
+			(size+spareRoom)>>20, t.folder, free>>20)
+	}
+	return nil
 }
 
 // makeAccounts makes n wallets with one account each.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/internal/bench/openloop"
 	"github.com/countersign/countersign/internal/message"
 )
 
@@ -25,7 +26,7 @@ type account struct {
 
 // load sends simple transfers from many accounts in turn.
 type load struct {
-	client   *client.Client
+	clients  []*client.Client // one for each instance of the proposer
 	accounts []*account
 	next     atomic.Uint64
 }
@@ -42,24 +43,31 @@ type transfer struct {
 	MaxPrice string `json:"max_fee_per_gas"`
 }
 
+// small is the value of a transfer that is signed by itself, in wei, and
+// lifetime how long its statement is good for.
+const (
+	small    = "1"
+	lifetime = 10 * time.Minute
+)
+
 // prepare makes and signs the statement of the next transfer.
-func (l *load) prepare() (client.Signed, error) {
+func (l *load) prepare(c *client.Client, value string, lifetime time.Duration) (client.Signed, error) {
 	a := l.accounts[l.next.Add(1)%uint64(len(l.accounts))]
 	payload := transfer{
 		Type: "eip1559", ChainID: "1", Nonce: fmt.Sprint(a.nonce.Add(1)),
-		To: "0x00000000000000000000000000000000000000aa", Value: "1", Gas: "21000",
+		To: "0x00000000000000000000000000000000000000aa", Value: value, Gas: "21000",
 		Tip: "1000000", MaxPrice: "1000000000",
 	}
-	s, err := l.client.NewStatement(message.KindEthereumTransaction, a.wallet, a.id, payload, 10*time.Minute)
+	s, err := c.NewStatement(message.KindEthereumTransaction, a.wallet, a.id, payload, lifetime)
 	if err != nil {
 		return client.Signed{}, err
 	}
-	return l.client.Sign(s)
+	return c.Sign(s)
 }
 
 // sign asks for one signature and waits for it.
-func (l *load) sign(ctx context.Context, s client.Signed) error {
-	r, err := l.client.Send(ctx, s, wait)
+func sign(ctx context.Context, c *client.Client, s client.Signed) error {
+	r, err := c.Send(ctx, s, wait)
 	if err != nil {
 		return err
 	}
@@ -70,12 +78,12 @@ func (l *load) sign(ctx context.Context, s client.Signed) error {
 }
 
 // one prepares a transfer and has it signed.
-func (l *load) one(ctx context.Context) error {
-	s, err := l.prepare()
+func (l *load) one(ctx context.Context, c *client.Client) error {
+	s, err := l.prepare(c, small, lifetime)
 	if err != nil {
 		return err
 	}
-	return l.sign(ctx, s)
+	return sign(ctx, c, s)
 }
 
 // oneAtATime returns the time of each of count requests, POST to signature:
@@ -84,12 +92,12 @@ func (l *load) oneAtATime(ctx context.Context, count int) ([]time.Duration, erro
 	defer likeOneService()()
 	var out []time.Duration
 	for i := range count + count/10 {
-		s, err := l.prepare()
+		s, err := l.prepare(l.clients[0], small, lifetime)
 		if err != nil {
 			return nil, err
 		}
 		start := time.Now()
-		if err := l.sign(ctx, s); err != nil {
+		if err := sign(ctx, l.clients[0], s); err != nil {
 			return nil, err
 		}
 		if i >= count/10 { // the first tenth warms up
@@ -121,7 +129,7 @@ type saturation struct {
 
 // saturate keeps p.clients requests under way and counts those that end in
 // the counted time. A failure is an error if nothing was signed at all.
-func (l *load) saturate(ctx context.Context, p plan) (saturation, error) {
+func (l *load) saturate(ctx context.Context, p stretch) (saturation, error) {
 	defer likeOneService()()
 	ctx, cancel := context.WithTimeout(ctx, p.warm+p.counted+wait)
 	defer cancel()
@@ -131,10 +139,11 @@ func (l *load) saturate(ctx context.Context, p plan) (saturation, error) {
 		last           atomic.Value
 		done           atomic.Bool
 	)
-	for range p.clients {
+	for i := range p.clients {
+		c := l.clients[i%len(l.clients)]
 		wait.Go(func() {
 			for !done.Load() && ctx.Err() == nil {
-				if err := l.one(ctx); err != nil {
+				if err := l.one(ctx, c); err != nil {
 					failed.Add(1)
 					last.Store(err)
 					continue
@@ -153,4 +162,19 @@ func (l *load) saturate(ctx context.Context, p plan) (saturation, error) {
 		return saturation{}, errors.Join(errors.New("nothing was signed"), err)
 	}
 	return saturation{float64(count) / length.Seconds(), int(signed.Load()), int(failed.Load())}, nil
+}
+
+// halfRateSeed makes every run's requests come at the same moments.
+const halfRateSeed = 1
+
+// halfRate sends requests at half the given rate, whether answers come or not,
+// and returns how long each took from when it was to be sent.
+func (l *load) halfRate(ctx context.Context, length time.Duration, perSecond float64) (openloop.Outcome, error) {
+	defer likeOneService()()
+	c := l.clients[0]
+	half := openloop.Load{PerSecond: perSecond / 2, Length: length, Seed: halfRateSeed}
+	return half.Run(ctx, func() (openloop.Send, error) {
+		s, err := l.prepare(c, small, lifetime)
+		return func(ctx context.Context) error { return sign(ctx, c, s) }, err
+	})
 }

@@ -9,6 +9,10 @@
 //	                 of the rate that the parts alone would allow (floor.go)
 //	rss_mib          peak memory (VmHWM) by service
 //
+// The full run adds what a long history, a second instance of each service and
+// parked requests change, and both the latency at half the saturated rate.
+// docs/benchmark.md says what each key means and how it is measured.
+//
 // It writes bench.json and prints the same for people. It judges nothing.
 package main
 
@@ -23,49 +27,21 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/countersign/countersign/client"
 )
-
-// plan is how long each part is measured.
-type plan struct {
-	wallets   int
-	commits   int           // single-row commits
-	latencies int           // requests one at a time
-	clients   int           // at saturation
-	warm      time.Duration // of saturation, not counted
-	counted   time.Duration
-	floor     time.Duration // each half of the floor
-}
-
-var (
-	full  = plan{wallets: 64, commits: 1000, latencies: 500, clients: 256, warm: 5 * time.Second, counted: 30 * time.Second, floor: 5 * time.Second}
-	quick = plan{wallets: 64, commits: 400, latencies: 150, clients: 256, warm: 2 * time.Second, counted: 8 * time.Second, floor: 2 * time.Second}
-)
-
-// figures is bench.json.
-type figures struct {
-	LatencyP50    float64            `json:"latency_p50_ms"`
-	LatencyP99    float64            `json:"latency_p99_ms"`
-	CommitP50     float64            `json:"commit_p50_ms"`
-	Latency       float64            `json:"latency_commits"`
-	Signed        float64            `json:"signed_per_second"`
-	Floor         float64            `json:"floor_per_second"`
-	FloorCPU      float64            `json:"floor_cpu_per_second"`
-	FloorRows     float64            `json:"floor_rows_per_second"`
-	FloorFraction float64            `json:"floor_fraction"`
-	Clients       int                `json:"clients"`
-	Requests      int                `json:"requests"`
-	Failed        int                `json:"failed"`
-	RSS           map[string]float64 `json:"rss_mib"`
-}
 
 func main() {
-	isQuick := flag.Bool("quick", false, "measure for a shorter time (under 50 s)")
+	isQuick := flag.Bool("quick", false, "measure for a shorter time (under 50 s), and compare nothing")
 	bin := flag.String("bin", "bin", "folder of the built binaries")
 	out := flag.String("out", "bench.json", "file to write the figures to")
+	history := flag.Int("history", 0, "finished requests of the full run (default 1000000)")
 	flag.Parse()
-	p := full
+	p := fullPlan()
 	if *isQuick {
-		p = quick
+		p = quickPlan()
+	} else if *history > 0 {
+		p.compared.history = *history
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -76,14 +52,14 @@ func main() {
 }
 
 func run(ctx context.Context, p plan, bin, out string) error {
-	d, err := start(ctx, bin)
+	f, err := measureOne(ctx, p, bin)
 	if err != nil {
 		return err
 	}
-	f, err := measure(ctx, p, d)
-	// Stopped before anything is printed: whoever reads may have gone.
-	if err := errors.Join(err, d.stop()); err != nil {
-		return err
+	if p.compared.history > 0 {
+		if f.comparison, err = compare(ctx, p, bin); err != nil {
+			return err
+		}
 	}
 	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
@@ -96,13 +72,24 @@ func run(ctx context.Context, p plan, bin, out string) error {
 	return nil
 }
 
+// measureOne measures a deployment by itself. It is stopped before anything is
+// printed: whoever reads may have gone.
+func measureOne(ctx context.Context, p plan, bin string) (figures, error) {
+	d, err := start(ctx, bin)
+	if err != nil {
+		return figures{}, err
+	}
+	f, err := measure(ctx, p, d)
+	return f, errors.Join(err, d.stop())
+}
+
 func measure(ctx context.Context, p plan, d *target) (figures, error) {
 	var f figures
 	accounts, err := d.makeAccounts(ctx, p.wallets)
 	if err != nil {
 		return f, fmt.Errorf("making %d wallets: %w", p.wallets, err)
 	}
-	l := &load{client: d.client, accounts: accounts}
+	l := &load{clients: []*client.Client{d.client}, accounts: accounts}
 	commits, latencies, err := measureLatency(ctx, p, d, l)
 	if err != nil {
 		return f, err
@@ -116,11 +103,11 @@ func measure(ctx context.Context, p plan, d *target) (figures, error) {
 	if err != nil {
 		return f, fmt.Errorf("measuring the floor: %w", err)
 	}
-	signed, err := l.saturate(ctx, p)
+	signed, err := l.saturate(ctx, p.saturation)
 	if err != nil {
 		return f, fmt.Errorf("measuring saturation: %w", err)
 	}
-	f.Signed, f.Requests, f.Failed, f.Clients = signed.perSecond, signed.count, signed.failed, p.clients
+	f.Signed, f.Requests, f.Failed, f.Clients = signed.perSecond, signed.count, signed.failed, p.saturation.clients
 	if f.RSS, err = d.peakMemory(); err != nil {
 		return f, err
 	}
@@ -131,7 +118,19 @@ func measure(ctx context.Context, p plan, d *target) (figures, error) {
 	floor := before.mean(after)
 	f.Floor, f.FloorCPU, f.FloorRows = floor.perSecond(), floor.cpu, floor.rows
 	f.FloorFraction = f.Signed / f.Floor
-	return f, nil
+	return f, f.halfRate(ctx, p, l)
+}
+
+// halfRate measures what is left of the latency when half of the machine is
+// free.
+func (f *figures) halfRate(ctx context.Context, p plan, l *load) error {
+	o, err := l.halfRate(ctx, p.half, f.Signed)
+	if err != nil {
+		return fmt.Errorf("measuring at half the rate: %w", err)
+	}
+	f.HalfRate, f.HalfRateFailed = f.Signed/2, o.Failed
+	f.HalfRateP50, f.HalfRateP99 = milliseconds(percentile(o.Latencies, 50)), milliseconds(percentile(o.Latencies, 99))
+	return nil
 }
 
 // measureLatency returns the times of single-row commits, half of them made
@@ -149,24 +148,6 @@ func measureLatency(ctx context.Context, p plan, d *target, l *load) (commits, r
 		return nil, nil, fmt.Errorf("measuring commits: %w", err)
 	}
 	return append(before, after...), requests, nil
-}
-
-func (f figures) print(out string) {
-	fmt.Printf("one at a time   median %.2f ms, p99 %.2f ms; one durable commit %.3f ms: %.1f commits\n",
-		f.LatencyP50, f.LatencyP99, f.CommitP50, f.Latency)
-	fmt.Printf("saturation      %.0f signed per second with %d clients (%d requests, %d failed)\n",
-		f.Signed, f.Clients, f.Requests, f.Failed)
-	fmt.Printf("floor           %.0f per second (cryptography and coding %.0f, rows %.0f): fraction %.2f\n",
-		f.Floor, f.FloorCPU, f.FloorRows, f.FloorFraction)
-	var names []string
-	for name := range f.RSS {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		fmt.Printf("peak memory     %-14s %.0f MiB\n", name, f.RSS[name])
-	}
-	fmt.Println("written to", out)
 }
 
 // percentile returns the p-th percentile (nearest rank) of times.
