@@ -169,6 +169,20 @@ func (c *Client) Wait(ctx context.Context, id string, wait time.Duration) (api.R
 	return r, c.check(r, id)
 }
 
+// Cancel takes a request back, and returns it: as cancelled, or still open where
+// the signing service has not answered yet. Once a signature is on its way it is
+// too late: a Problem with the code "too_late" says how it ended.
+func (c *Client) Cancel(ctx context.Context, id string) (api.Request, error) {
+	var r api.Request
+	if err := message.CheckRequestID(id); err != nil {
+		return r, err
+	}
+	if err := c.do(ctx, call{method: http.MethodPost, path: requestsPath + "/" + id + "/cancel"}, &r); err != nil {
+		return r, fmt.Errorf("cancelling request %s: %w", id, err)
+	}
+	return r, c.check(r, id)
+}
+
 // Filter selects requests; a zero field selects all. Cursor is Next of the
 // page before.
 type Filter struct {

@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/proposer/webhook"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/secrets/hpkeshare"
 	"github.com/countersign/countersign/trust/httpsig"
@@ -39,6 +42,7 @@ var computers = map[string]func(*testing.T, block) answers{
 	"sealing":    sealing,
 	"derivation": derivation,
 	"record":     record,
+	"webhook":    outcome,
 
 	"announcement":     announcement,
 	"approval":         signed[message.Approval](message.TypApproval),
@@ -351,4 +355,22 @@ func record(t *testing.T, b block) answers {
 	before := b.bytes(t, "before")
 	m.Write(fields("countersign/v1/record", b.get(t, "role"), u64(number(t, b, "seq")), string(before), b.get(t, "body")))
 	return answers{"mac": hex.EncodeToString(m.Sum(nil))}
+}
+
+// outcome signs by the reference library, and once more by the standard library.
+func outcome(t *testing.T, b block) answers {
+	key := secrets.NewSecret(b.bytes(t, "key"))
+	secret := must(secrets.WebhookSecret(key, b.get(t, "webhook")))(t)
+	agree(t, secret.Bytes(), kdf(t, key.Bytes(), nil, fields("countersign/v1/webhook", b.get(t, "webhook"))))
+	signer := must(standardwebhooks.NewWebhook(string(secrets.FormatWebhook(secret).Bytes())))(t)
+	at := number(t, b, "timestamp")
+	signature := must(signer.Sign(b.get(t, "id"), time.Unix(int64(at), 0), []byte(b.get(t, "body"))))(t)
+	mac := hmac.New(sha256.New, secret.Bytes())
+	mac.Write([]byte(b.get(t, "id") + "." + b.get(t, "timestamp") + "." + b.get(t, "body")))
+	agree(t, []byte(signature), []byte("v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil))))
+	var event webhook.Event
+	if err := message.Decode([]byte(b.get(t, "body")), &event); err != nil {
+		t.Error(err)
+	}
+	return answers{"secret": string(secrets.FormatWebhook(secret).Bytes()), "signature": signature}
 }

@@ -40,15 +40,16 @@ const (
 func (s *Service) consume(ctx context.Context) error {
 	return s.cfg.Queue.Consume(ctx, queue.Consumer{
 		Name: s.cfg.Role, Batch: batch, Workers: workers, Poll: poll, MaxAttempts: maxAttempts,
+		AfterCommit: func([]queue.Task, []queue.Verdict) { s.memory.confirm() },
 	}, s.handle)
 }
 
 // handle decides one batch. Whatever it returns verdicts for is on record
 // already: should they not be delivered, the requests come again, and what
 // counts, counts once.
-func (s *Service) handle(ctx context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
+func (s *Service) handle(ctx context.Context, tasks []queue.Task) (queue.Work, error) {
 	if len(tasks) == 0 {
-		return nil, nil
+		return queue.Work{}, nil
 	}
 	base := Request{Policy: s.cfg.Policy.Active(), Now: s.cfg.Now()}
 	if base.Policy == nil {
@@ -61,7 +62,11 @@ func (s *Service) handle(ctx context.Context, tasks []queue.Task) ([]queue.Verdi
 	}
 	items := make([]*item, len(tasks))
 	s.each(len(tasks), func(i int) { items[i] = s.prepare(ctx, tasks[i], base) })
-	switch err := s.memory.decide(ctx, items); {
+	verdicts := make([]queue.Verdict, len(tasks))
+	basis, err := s.memory.decide(ctx, items, func() {
+		s.each(len(items), func(i int) { verdicts[i] = s.verdict(items[i], epochs) })
+	})
+	switch {
 	case errors.Is(err, errOldPolicy):
 		s.cfg.Log.Error("policy document is older than one decided under before", "role", s.cfg.Role)
 		s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy().Version)
@@ -70,11 +75,9 @@ func (s *Service) handle(ctx context.Context, tasks []queue.Task) ([]queue.Verdi
 		s.cfg.Log.Warn("batch was put off", "role", s.cfg.Role, "reason", err)
 		return all(tasks, retry(retryLater, err.Error())), nil
 	case err != nil:
-		return nil, err
+		return queue.Work{}, err
 	}
-	verdicts := make([]queue.Verdict, len(tasks))
-	s.each(len(items), func(i int) { verdicts[i] = s.verdict(items[i], epochs) })
-	return verdicts, nil
+	return queue.Work{Verdicts: verdicts, Basis: basis}, nil
 }
 
 // perCore is the least share of a batch that is worth a goroutine: an item
@@ -118,6 +121,9 @@ func (s *Service) verdict(it *item, epochs []*link) queue.Verdict {
 	switch {
 	case it.retry != "":
 		return retry(retryLater, it.retry)
+	case it.task.Offered && it.decision.Verdict == Reject:
+		// A "no" is for good, and anybody may have sent these bytes.
+		return queue.Verdict{Disposition: queue.Reread}
 	case it.decision.Verdict == Wait:
 		return queue.Verdict{Disposition: queue.Park, Delay: waitRecheck, Note: cut(it.decision.Note, maxDetail)}
 	}
@@ -136,10 +142,10 @@ func retry(delay time.Duration, note string) queue.Verdict {
 	return queue.Verdict{Disposition: queue.Retry, Delay: delay, Note: note}
 }
 
-func all(tasks []queue.Task, v queue.Verdict) []queue.Verdict {
+func all(tasks []queue.Task, v queue.Verdict) queue.Work {
 	out := make([]queue.Verdict, len(tasks))
 	for i := range out {
 		out[i] = v
 	}
-	return out
+	return queue.Work{Verdicts: out}
 }

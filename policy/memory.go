@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/history"
+	"github.com/countersign/countersign/queue"
 )
 
 // keepRejections is how long a rejection is remembered beyond its statement's
@@ -33,7 +35,7 @@ const maxRounds = 64
 // Why a batch is put off.
 var (
 	errContended = errors.New("other instances of the role were quicker each time")
-	errRefused   = errors.New("the record chain takes no entry, for no reason that it shows")
+	errRefused   = errors.New("the record chain takes no entry: the request was only heard of, or for no reason that it shows")
 )
 
 // memory is what the role knows: the fold of its chain. mu is held while a
@@ -54,6 +56,8 @@ type memory struct {
 	remembered int                         // since then
 	// policy is the newest document that was ever decided under.
 	policy message.PolicyRef
+	// unsure says that verdicts were given out whose basis has not been confirmed.
+	unsure atomic.Bool
 
 	seen atomic.Pointer[seen] // of Records
 }
@@ -126,20 +130,48 @@ func (m *memory) replay(body []byte) (err error) {
 	return m.recorder.Replay(body)
 }
 
-// decide decides a batch. When it returns nil, every item has a decision that
-// rests on everything that the role knew, and what must be remembered of them
-// is committed.
-func (m *memory) decide(ctx context.Context, items []*item) error {
+// decide decides a batch. Without an error every item has a decision that rests
+// on all that this instance knew. What must be remembered of them is committed,
+// behind all that the role knew; where there was nothing to remember the basis
+// says what they rest on, and holds them to it when they are given out. Speak
+// puts the decisions into words, after each of which there may be others.
+func (m *memory) decide(ctx context.Context, items []*item, speak func()) (*queue.Basis, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forget()
-	err := m.settle(ctx, func() ([]record, error) { return m.decideAll(ctx, items) })
-	if denies(err) {
-		denyAll(items)
-		return nil
+	if m.unsure.Load() {
+		if err := m.catchUp(ctx); err != nil && !denies(err) {
+			return nil, err
+		}
 	}
-	return err
+	recorded, err := m.settle(ctx, heard(items), func() ([]record, error) { return m.decideAll(ctx, items) }, speak)
+	switch {
+	case denies(err):
+		denyAll(items)
+		speak()
+		return nil, nil
+	case err != nil || recorded:
+		return nil, err
+	}
+	speak()
+	m.unsure.Store(true)
+	head := m.chain.Head()
+	return &queue.Basis{Seq: head.Seq, MAC: head.MAC}, nil
 }
+
+// heard lists the requests of a batch that was offered: anybody may have sent
+// them, and they count only as they are stored.
+func heard(items []*item) (out []history.Request) {
+	for _, it := range items {
+		if it.task.Offered {
+			out = append(out, history.Request{ID: it.task.Request.String(), Hash: it.task.Hash})
+		}
+	}
+	return out
+}
+
+// confirm says that the last verdicts were given out.
+func (m *memory) confirm() { m.unsure.Store(false) }
 
 // denies reports whether an error of the chain is one that no retry mends.
 func denies(err error) bool {
@@ -155,47 +187,37 @@ func denyAll(items []*item) {
 }
 
 // settle repeats work, which returns what is to be recorded, until that stands
-// in the chain right behind all that it was worked out on.
-func (m *memory) settle(ctx context.Context, work func() ([]record, error)) error {
+// in the chain right behind all that it was worked out on; recorded is false
+// where there was nothing. Nobody looks at the chain first: an append fails where
+// others have appended, or what was heard is not what is stored. Meanwhile is called while an append is under way, for
+// what may be thrown away again.
+func (m *memory) settle(ctx context.Context, heard []history.Request, work func() ([]record, error), meanwhile func()) (recorded bool, err error) {
 	if m.chain.Broken() != nil || m.chain.Head().Seq == 0 {
 		if err := m.catchUp(ctx); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for range maxRounds {
-		if done, err := m.round(ctx, work); done || err != nil {
-			return err
+		recorded, err = m.attempt(ctx, heard, work, meanwhile)
+		if !errors.Is(err, history.ErrConflict) {
+			return recorded, err
+		}
+		before := m.chain.Head()
+		if err := m.catchUp(ctx); err != nil {
+			return false, err
+		}
+		if m.chain.Head() == before {
+			return false, errRefused
 		}
 	}
-	return errContended
-}
-
-// round is one try. Nobody looks at the chain first: an append fails where
-// others have appended, so that only who appends nothing has to look.
-func (m *memory) round(ctx context.Context, work func() ([]record, error)) (done bool, err error) {
-	done, err = m.attempt(ctx, work)
-	conflict := errors.Is(err, history.ErrConflict)
-	if done || err != nil && !conflict {
-		return done, err
-	}
-	before := m.chain.Head()
-	if err := m.catchUp(ctx); err != nil {
-		return false, err
-	}
-	switch grown := m.chain.Head() != before; {
-	case grown:
-		return false, nil
-	case conflict:
-		return false, errRefused
-	}
-	return true, nil
+	return false, errContended
 }
 
 // attempt appends what work returns and reports whether that was anything. What
 // work has replayed is kept only where the append is known to be committed.
 // Where its fate is unknown, and it is in the chain all the same, catching up
 // finds it as it finds another instance's.
-func (m *memory) attempt(ctx context.Context, work func() ([]record, error)) (done bool, err error) {
+func (m *memory) attempt(ctx context.Context, heard []history.Request, work func() ([]record, error), meanwhile func()) (done bool, err error) {
 	if m.recorder != nil {
 		m.recorder.Mark()
 		defer func() {
@@ -214,13 +236,34 @@ func (m *memory) attempt(ctx context.Context, work func() ([]record, error)) (do
 	if err != nil {
 		return false, fmt.Errorf("encoding records: %w", err)
 	}
-	if err := m.chain.Append(ctx, bodies...); err != nil {
+	spoken := m.beside(meanwhile)
+	err = m.chain.AppendFor(ctx, heard, bodies...)
+	failed := <-spoken
+	if err != nil {
 		return false, err
 	}
 	for _, r := range records {
 		m.learn(r)
 	}
-	return true, nil
+	return true, failed
+}
+
+// beside runs f beside the caller, and tells how it ended. A panic of f is a
+// failed delivery, and takes nothing back of what was appended meanwhile.
+func (m *memory) beside(f func()) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		defer func() {
+			var err error
+			if recover() != nil { // its value could hold anything
+				m.log.Error("putting decisions into words panicked", "stack", string(debug.Stack()))
+				err = errPanic
+			}
+			ended <- err
+		}()
+		f()
+	}()
+	return ended
 }
 
 // errOldPolicy says that the role has decided under a newer policy document,
@@ -278,6 +321,9 @@ func (m *memory) decideOne(ctx context.Context, it *item) ([]record, error) {
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err // a decider that was interrupted has not decided
+	}
+	if it.task.Offered && it.decision.Verdict == Reject {
+		return nil, nil // it is read first: see verdict
 	}
 	records := m.foldDecision(it)
 	if it.decision.Verdict == Reject && it.lasting() {
@@ -338,7 +384,7 @@ func (m *memory) add(ctx context.Context, body []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err := m.settle(ctx, func() ([]record, error) { return []record{r}, m.replay(body) })
+	_, err := m.settle(ctx, nil, func() ([]record, error) { return []record{r}, m.replay(body) }, func() {})
 	if err != nil {
 		return fmt.Errorf("appending record: %w", err)
 	}

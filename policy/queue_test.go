@@ -78,7 +78,7 @@ func TestOverTheRealQueue(t *testing.T) {
 	_, err = proposer.Submit(ctx, []queue.Submission{{
 		ID: task.Request, Body: task.Body, Hash: task.Hash, Fingerprint: task.Hash,
 		Owner: "alice", Kind: string(message.KindWalletCreate), Expires: task.Expires,
-	}}, w.Deployment.Genesis.Roles)
+	}}, queue.Recipients{Consumers: w.Deployment.Genesis.Roles})
 	must(t, err)
 	reply := w.reply(signing, task.Request, e.hello.Epoch)
 	must(t, w.As("signing").QueryRowContext(ctx, // requests are shown without it

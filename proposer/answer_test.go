@@ -472,9 +472,9 @@ type panicsOnce struct {
 	once sync.Once
 }
 
-func (p *panicsOnce) Submit(ctx context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error) {
+func (p *panicsOnce) Submit(ctx context.Context, batch []queue.Submission, to queue.Recipients) ([]queue.Outcome, error) {
 	p.once.Do(func() { panic("lost") })
-	return p.Queue.Submit(ctx, batch, consumers)
+	return p.Queue.Submit(ctx, batch, to)
 }
 
 // TestPanicDoesNotStopCommits: a commit that panics is one caller's failure.

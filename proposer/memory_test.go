@@ -22,6 +22,7 @@ import (
 // passes the same tests as the real ones (see backends).
 type memory struct {
 	mu        sync.Mutex
+	cancelled []uuid.UUID
 	views     map[uuid.UUID]queue.View
 	ended     map[uuid.UUID]chan struct{}
 	wallets   map[string]message.WalletDescriptor
@@ -62,7 +63,7 @@ func (m *memory) breakDown(err error) {
 
 func (m *memory) PingContext(context.Context) error { return m.broken() }
 
-func (m *memory) Submit(ctx context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error) {
+func (m *memory) Submit(ctx context.Context, batch []queue.Submission, to queue.Recipients) ([]queue.Outcome, error) {
 	if ctx.Done() != nil {
 		return nil, errors.New("one caller could end what is submitted for many")
 	}
@@ -81,7 +82,7 @@ func (m *memory) Submit(ctx context.Context, batch []queue.Submission, consumers
 		m.failures--
 		return nil, errors.New("connection lost")
 	}
-	m.batches, m.consumers = append(m.batches, batch), consumers
+	m.batches, m.consumers = append(m.batches, batch), append(slices.Clone(to.Consumers), to.Gatherer)
 	out := make([]queue.Outcome, len(batch))
 	for i, s := range batch {
 		out[i] = m.insert(s)
@@ -113,6 +114,17 @@ func (m *memory) Await(ctx context.Context, id uuid.UUID) (queue.Result, error) 
 	case <-ctx.Done():
 		return queue.Result{}, ctx.Err()
 	}
+}
+
+// Cancel counts; what comes of it is what the test has stored as the result.
+func (m *memory) Cancel(_ context.Context, _ string, id uuid.UUID) (bool, error) {
+	if err := m.broken(); err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cancelled = append(m.cancelled, id)
+	return true, nil
 }
 
 func (m *memory) Get(_ context.Context, id uuid.UUID) (queue.View, error) {

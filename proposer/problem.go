@@ -31,6 +31,7 @@ const (
 	CodeMethodNotAllowed     Code = "method_not_allowed"
 	CodeBodyTimeout          Code = "body_timeout"
 	CodeIDConflict           Code = "id_conflict"
+	CodeTooLate              Code = "too_late"
 	CodeStatementTooLarge    Code = "statement_too_large"
 	CodeUnsupportedMediaType Code = "unsupported_media_type"
 	CodeRateLimited          Code = "rate_limited"
@@ -59,6 +60,7 @@ var problems = rfc9457.Table{Challenge: `Bearer realm="countersign"`, Kinds: map
 	CodeMethodNotAllowed:     {Status: http.StatusMethodNotAllowed, Title: "The method is not allowed here"},
 	CodeBodyTimeout:          {Status: http.StatusRequestTimeout, Title: "The body did not arrive in time"},
 	CodeIDConflict:           {Status: http.StatusConflict, Title: "The request id is taken by another statement"},
+	CodeTooLate:              {Status: http.StatusConflict, Title: "The request has ended otherwise"},
 	CodeStatementTooLarge:    {Status: http.StatusRequestEntityTooLarge, Title: "The statement is too large"},
 	CodeUnsupportedMediaType: {Status: http.StatusUnsupportedMediaType, Title: "The body must be plain application/json"},
 	CodeRateLimited:          {Status: http.StatusTooManyRequests, Title: "You call faster than your limit"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
+	"github.com/countersign/countersign/proposer/webhook"
 	"github.com/countersign/countersign/queue"
 )
 
@@ -108,6 +109,7 @@ func (s *Server) submission(body []byte, statement message.Statement, signature 
 	return queue.Submission{
 		ID: id, Body: envelope, Hash: message.Sum(envelope), Fingerprint: message.Sum(body),
 		Owner: user, Kind: string(statement.Kind), Wallet: wallet, Expires: statement.Expires.Time,
+		Later: webhook.Consumers(s.policy.Active(), user),
 	}, nil
 }
 

@@ -42,6 +42,7 @@ func (s *Server) routes() []route {
 		{method: http.MethodGet, path: "/v1/requests", query: append([]string{"status", "kind", "wallet"}, page...), handle: s.list},
 		{method: http.MethodGet, path: "/v1/requests/{id}", handle: s.show},
 		{method: http.MethodGet, path: "/v1/requests/{id}/events", handle: s.events},
+		{method: http.MethodPost, path: "/v1/requests/{id}/cancel", handle: s.cancel},
 		{method: http.MethodGet, path: "/v1/wallets", query: page, handle: s.listWallets},
 		{method: http.MethodGet, path: "/v1/wallets/{id}", handle: s.wallet},
 		{method: http.MethodGet, path: "/v1/wallets/{id}/accounts", query: page, handle: s.listAccounts},

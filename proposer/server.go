@@ -25,9 +25,11 @@ import (
 type Queue interface {
 	// Submit commits a batch and says of each submission, in order, what
 	// became of it.
-	Submit(ctx context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error)
+	Submit(ctx context.Context, batch []queue.Submission, to queue.Recipients) ([]queue.Outcome, error)
 	// Await returns a request's result as soon as it is there.
 	Await(ctx context.Context, id uuid.UUID) (queue.Result, error)
+	// Cancel asks the gatherer to end a request, if it is not too late.
+	Cancel(ctx context.Context, gatherer string, request uuid.UUID) (marked bool, err error)
 	// Get returns queue.ErrNotFound where there is no such request.
 	Get(ctx context.Context, id uuid.UUID) (queue.View, error)
 	List(ctx context.Context, f queue.Filter) ([]queue.View, error)
@@ -124,9 +126,9 @@ func New(cfg Config) (*Server, error) {
 		return err
 	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	consumers := append(slices.Clone(cfg.Roles), message.RoleSigning)
+	to := queue.Recipients{Consumers: s.roles, Gatherer: message.RoleSigning}
 	s.batcher = &batcher{waiting: backlog{limit: limits.Backlog}, submit: func(ctx context.Context, batch []queue.Submission) ([]queue.Outcome, error) {
-		return cfg.Queue.Submit(ctx, batch, consumers)
+		return cfg.Queue.Submit(ctx, batch, to)
 	}}
 	return s, nil
 }

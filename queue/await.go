@@ -24,7 +24,8 @@ func (q *Queue) ResultOf(ctx context.Context, id uuid.UUID) (Result, error) {
 }
 
 // Await returns the result of a request as soon as there is one, or ctx's
-// error.
+// error. It may have been heard and not read, so that it is even less than
+// ResultOf says: who cannot verify it asks ResultOf.
 func (q *Queue) Await(ctx context.Context, id uuid.UUID) (Result, error) {
 	q.want(channelResult)
 	arrived := make(chan Result, 1)
@@ -128,6 +129,11 @@ func (a *awaiting) ended(list []uuid.UUID) {
 			a.want(id)
 		}
 	}
+}
+
+// offered gives a result to whoever waits for it.
+func (a *awaiting) offered(r Result) {
+	a.deliver(map[uuid.UUID]Result{r.Request: r})
 }
 
 // want needs the lock.

@@ -45,9 +45,9 @@ func newPipeline(b *testing.B) *pipeline {
 	for _, role := range roles {
 		q := open(role)
 		wg.Go(func() {
-			_ = q.Consume(ctx, queue.Consumer{Name: role, Batch: 64, Workers: 2}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
+			_ = q.Consume(ctx, queue.Consumer{Name: role, Batch: 64, Workers: 2}, decide(func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 				return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Body: body, Attachment: body[:400], Epochs: []message.EpochID{epochA}}}), nil
-			})
+			}).handle)
 		})
 	}
 	signing := open("signing")
@@ -72,7 +72,7 @@ func newPipeline(b *testing.B) *pipeline {
 
 func (p *pipeline) one(b *testing.B) {
 	s := submission()
-	if _, err := p.proposer.Submit(context.Background(), []queue.Submission{s}, consumers); err != nil {
+	if _, err := p.proposer.Submit(context.Background(), []queue.Submission{s}, recipients); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := p.proposer.Await(context.Background(), s.ID); err != nil {
@@ -161,7 +161,7 @@ func (p *pipeline) group(b *testing.B, incoming <-chan queue.Submission) {
 				batch = append(batch, next)
 			}
 		}
-		if _, err := p.proposer.Submit(context.Background(), batch, consumers); err != nil {
+		if _, err := p.proposer.Submit(context.Background(), batch, recipients); err != nil {
 			b.Error(fmt.Errorf("submitting: %w", err))
 		}
 	}

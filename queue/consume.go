@@ -27,29 +27,36 @@ func (q *Queue) Consume(ctx context.Context, c Consumer, h Handler) error {
 	if h == nil {
 		return fmt.Errorf("%w: no handler", ErrInvalid)
 	}
-	woken, forget := q.signals.consumer(c.Name)
+	bell, forget := q.signals.consumer(c.Name, c.Ended)
 	defer forget()
 	q.want(channelTask)
+	if c.Ended {
+		q.want(channelResult)
+		q.waking.missed()
+	}
 	d := &delivery{
 		queue: q, consumer: c,
-		handle: func(ctx context.Context, b *batch) (Work, error) {
-			v, err := h(ctx, b.tasks)
-			return Work{Verdicts: v}, err
-		},
+		handle: func(ctx context.Context, b *batch) (Work, error) { return h(ctx, b.tasks) },
 		claimOne: func(id uuid.UUID) claimer {
-			return q.claimer(q.sql.claimOne, c.Name, id.String(), c.Lease.Seconds())
+			return q.claimer(c.Ended, q.sql.claimOne, c.Name, id.String(), c.Lease.Seconds())
 		},
-		again: func([]uuid.UUID) { wake(woken) },
+		again: func([]uuid.UUID) { bell.ring() },
+		free:  func([]uuid.UUID) { bell.ring() },
 	}
 	defer d.timers.stop()
 	d.failures.Store(true) // some may be left from before
-	wake(woken)
+	bell.missed()
 	var workers sync.WaitGroup
 	for range c.Workers {
-		workers.Go(func() { d.consume(ctx, woken) })
+		workers.Go(func() { d.consume(ctx, bell) })
 	}
-	look := func() { d.failures.Store(true); wake(woken) }
-	q.poll(ctx, polling{every: c.Poll, look: look, sweep: func() { q.hasten(ctx, c.Name); q.sweep(ctx, c.Name) }})
+	look := func() { d.failures.Store(true); bell.ring() }
+	q.poll(ctx, polling{every: c.Poll, look: look, sweep: func() {
+		q.hasten(ctx, c.Name)
+		if !c.Ended {
+			q.sweep(ctx, c.Name)
+		}
+	}})
 	workers.Wait()
 	return nil
 }
@@ -84,26 +91,37 @@ func (q *Queue) poll(ctx context.Context, p polling) {
 
 // consume is one worker. Whoever finds a full batch wakes another worker, so
 // that a burst wakes all of them and a single task only one.
-func (d *delivery) consume(ctx context.Context, woken chan struct{}) {
-	claim := d.queue.claimer(d.queue.sql.claim, d.consumer.Name, d.consumer.Batch, d.consumer.Lease.Seconds())
-	failed := d.queue.claimer(d.queue.sql.claimFailed, d.consumer.Name, 1, d.consumer.Lease.Seconds())
+func (d *delivery) consume(ctx context.Context, bell *bell) {
+	claim := d.queue.claimer(d.consumer.Ended, d.queue.sql.claim, d.consumer.Name, d.consumer.Batch, d.consumer.Lease.Seconds())
+	failed := d.queue.claimer(d.consumer.Ended, d.queue.sql.claimFailed, d.consumer.Name, 1, d.consumer.Lease.Seconds())
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-woken:
+		case <-bell.rung:
+		}
+		if ctx.Err() != nil { // both may be ready
+			return
+		}
+		offered, look := bell.take(d.consumer.Batch)
+		b := &batch{tasks: offered, versions: make([]int64, len(offered))}
+		if len(offered) > 0 && (!d.deliverOffer(ctx, b) || len(b.left) > 0) {
+			bell.ringLater()
+		}
+		if !look {
+			continue
 		}
 		for ctx.Err() == nil {
 			n, err := d.round(ctx, claim)
 			if err != nil {
 				d.outage(ctx, err)
-				wake(woken)
+				bell.ring()
 				break
 			}
 			if n < d.consumer.Batch {
 				break
 			}
-			wake(woken)
+			bell.ring()
 			d.consumeOneFailed(ctx, failed)
 		}
 		if err := d.consumeFailed(ctx, failed); err != nil {
@@ -173,8 +191,9 @@ func (q *Queue) exec(ctx context.Context, s *database.Statement, args ...any) er
 	return err
 }
 
-// claimer claims by one of the claiming statements.
-func (q *Queue) claimer(s *database.Statement, args ...any) claimer {
+// claimer claims by one of the claiming statements; ended says that tasks whose
+// request has ended are delivered too.
+func (q *Queue) claimer(ended bool, s *database.Statement, args ...any) claimer {
 	return func(ctx context.Context) (*batch, error) {
 		stmt, err := s.On(ctx, q.db, nil)
 		if err != nil {
@@ -187,7 +206,7 @@ func (q *Queue) claimer(s *database.Statement, args ...any) claimer {
 		defer rows.Close()
 		b := &batch{}
 		for rows.Next() {
-			if err := b.scan(rows); err != nil {
+			if err := b.scan(rows, ended); err != nil {
 				return nil, err
 			}
 		}
@@ -195,17 +214,16 @@ func (q *Queue) claimer(s *database.Statement, args ...any) claimer {
 	}
 }
 
-// scan adds one claimed row. A task whose request has ended, or was never
-// there, is only acknowledged.
-func (b *batch) scan(rows *sql.Rows) error {
+// scan adds one claimed row. A task whose request was never there, or has ended
+// where that matters, is only acknowledged.
+func (b *batch) scan(rows *sql.Rows, wanted bool) error {
 	var t Task
 	var hash []byte
 	var version int64
-	var ended bool
-	if err := rows.Scan(&t.Request, &t.Attempts, &version, &t.Body, &hash, instant{&t.Submitted}, instant{&t.Expires}, &ended); err != nil {
+	if err := rows.Scan(&t.Request, &t.Attempts, &version, &t.Body, &hash, instant{&t.Submitted}, instant{&t.Expires}, &t.Ended); err != nil {
 		return err
 	}
-	if ended || t.Body == nil {
+	if t.Ended && !wanted || t.Body == nil {
 		b.ended = append(b.ended, t.Request)
 		return nil
 	}

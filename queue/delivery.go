@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/lib/pq"
+
+	"github.com/countersign/countersign/internal/message"
 )
 
 // What Consumer's zero fields stand for.
@@ -54,6 +57,24 @@ type batch struct {
 	seen     []int64    // of a gatherer: how many replies there are
 	ended    []uuid.UUID
 	claimed  time.Time
+	// offered says that it was heard of and not claimed; left lists those requests
+	// of it that are to be claimed after all.
+	offered bool
+	left    []uuid.UUID
+}
+
+// claim is what a task was when it was claimed, or heard of.
+type claim struct {
+	version int64
+	hash    message.Hash
+}
+
+func (b *batch) claims() map[uuid.UUID]claim {
+	out := make(map[uuid.UUID]claim, len(b.tasks))
+	for i, t := range b.tasks {
+		out[t.Request] = claim{b.versions[i], t.Hash}
+	}
+	return out
 }
 
 func (b *batch) size() int { return len(b.tasks) + len(b.ended) }
@@ -62,6 +83,14 @@ func (b *batch) ids() []uuid.UUID {
 	out := make([]uuid.UUID, len(b.tasks))
 	for i, t := range b.tasks {
 		out[i] = t.Request
+	}
+	return out
+}
+
+func (b *batch) hashes() byteaArray {
+	out := make(byteaArray, len(b.tasks))
+	for i := range b.tasks {
+		out[i] = b.tasks[i].Hash[:]
 	}
 	return out
 }
@@ -84,12 +113,14 @@ type delivery struct {
 	handle   func(ctx context.Context, b *batch) (Work, error)
 	claimOne func(id uuid.UUID) claimer
 	// settled, if set, hears of every settled batch; again is called when
-	// tasks become available at a later moment.
+	// tasks become available at a later moment, free when they are let go at once.
 	settled func(b *batch, verdicts []Verdict)
 	again   func(ids []uuid.UUID)
+	free    func(ids []uuid.UUID)
 	// failures says that tasks may be there that have failed before.
 	failures atomic.Bool
 	timers   timers
+	rivals   rivalry
 }
 
 func (c Consumer) withDefaults() (Consumer, error) {
@@ -142,7 +173,10 @@ func (d *delivery) round(ctx context.Context, claim claimer) (int, error) {
 		return b.size(), nil
 	case errors.Is(failure, errLost):
 		d.queue.log.Warn("a lease was lost", "consumer", d.consumer.Name, "tasks", len(b.tasks))
-		err = d.release(ctx, b)
+		if err = d.release(ctx, b); err == nil && (b.size() == 1 || errors.Is(failure, errStale)) {
+			d.free(b.ids()) // what is still there has changed, or what it rested on
+			return b.size(), nil
+		}
 	case outage(failure):
 		// Where the database is away for longer the lease ends by itself.
 		_ = d.release(ctx, b)
@@ -165,10 +199,10 @@ func (d *delivery) deliver(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	if err := d.queue.recordIntents(ctx, work.Intents); err != nil {
+	if err := d.queue.recordIntents(ctx, d.consumer, b, work.Intents); err != nil {
 		return err
 	}
-	unparked, err := d.queue.settle(ctx, d.consumer.Name, b, work.Verdicts)
+	unparked, err := d.queue.settle(ctx, d.consumer.Name, b, work)
 	if err != nil {
 		return err
 	}
@@ -193,9 +227,50 @@ func (d *delivery) call(ctx context.Context, b *batch) (work Work, err error) {
 	defer d.recovered(&err)
 	work, err = d.handle(ctx, b)
 	if err == nil {
-		err = checkVerdicts(work.Verdicts, b)
+		err = checkWork(work, b)
+	}
+	if err == nil && b.offered {
+		work.Verdicts = b.leave(work.Verdicts)
 	}
 	return work, err
+}
+
+// leave takes those tasks out of an offered batch that are to be read first, and
+// returns the verdicts of the others.
+func (b *batch) leave(verdicts []Verdict) (kept []Verdict) {
+	tasks := b.tasks
+	b.tasks = nil
+	for i, v := range verdicts {
+		if v.Disposition == Reread {
+			b.left = append(b.left, tasks[i].Request)
+			continue
+		}
+		b.tasks, kept = append(b.tasks, tasks[i]), append(kept, v)
+	}
+	b.versions = make([]int64, len(b.tasks)) // an offer knows of no other
+	return kept
+}
+
+// deliverOffer delivers what was heard of. It reports whether it was dealt with,
+// but for what is left: if not, the tasks are claimed when nobody holds them any
+// more. A failure counts against nothing: it may be a forgery's.
+func (d *delivery) deliverOffer(ctx context.Context, b *batch) bool {
+	if d.rivals.yields() {
+		return false
+	}
+	b.offered, b.claimed = true, time.Now()
+	err := d.deliver(context.WithoutCancel(ctx), b)
+	if err == nil {
+		return true
+	}
+	beaten := errors.Is(err, errLost)
+	if beaten {
+		d.rivals.beaten()
+	} else {
+		d.queue.log.Warn("an offer was not dealt with", "consumer", d.consumer.Name, "tasks", len(b.tasks), "error", err)
+	}
+	d.queue.observer.Failed(d.consumer.Name, len(b.tasks), beaten)
+	return false
 }
 
 // finish does what was left for after the verdicts were written.
@@ -305,19 +380,23 @@ func backoff(n int) time.Duration {
 	return min(firstBackoff<<min(n-1, 20), maxBackoff)
 }
 
-// checkVerdicts refuses what a handler may not say.
-func checkVerdicts(verdicts []Verdict, b *batch) error {
-	if len(verdicts) != len(b.tasks) {
-		return fmt.Errorf("%w: %d verdicts for %d tasks", ErrInvalid, len(verdicts), len(b.tasks))
+// checkWork refuses what a handler may not say.
+func checkWork(work Work, b *batch) error {
+	if len(work.Verdicts) != len(b.tasks) {
+		return fmt.Errorf("%w: %d verdicts for %d tasks", ErrInvalid, len(work.Verdicts), len(b.tasks))
 	}
-	for _, v := range verdicts {
+	for i, v := range work.Verdicts {
 		switch {
-		case v.Disposition < Done || v.Disposition > Hold:
+		case v.Disposition < Done || v.Disposition > Reread:
 			return fmt.Errorf("%w: disposition %d", ErrInvalid, v.Disposition)
-		case v.Disposition >= Await && b.seen == nil:
+		case (v.Disposition == Await || v.Disposition == Hold) && b.seen == nil:
 			return fmt.Errorf("%w: await or hold by one who gathers nothing", ErrInvalid)
-		case v.Disposition == Hold && v.Reply != nil:
-			return fmt.Errorf("%w: a reply to a request that is held", ErrInvalid)
+		case v.Disposition == Reread && !b.offered:
+			return fmt.Errorf("%w: what was read is to be read", ErrInvalid)
+		case v.Disposition >= Hold && v.Reply != nil:
+			return fmt.Errorf("%w: a reply to a request that is held or left", ErrInvalid)
+		case b.offered && b.seen != nil && v.Disposition != Reread && !(v.Disposition == Hold && work.intends(b.tasks[i].Request)):
+			return fmt.Errorf("%w: an offered request is gathered without an intent", ErrInvalid)
 		case v.Delay < 0:
 			return fmt.Errorf("%w: negative delay", ErrInvalid)
 		case v.Disposition == Retry && v.Delay > maxRetry:
@@ -325,6 +404,10 @@ func checkVerdicts(verdicts []Verdict, b *batch) error {
 		}
 	}
 	return nil
+}
+
+func (w Work) intends(id uuid.UUID) bool {
+	return slices.ContainsFunc(w.Intents, func(i Intent) bool { return i.Request == id })
 }
 
 func nonNil(b []byte) []byte {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 
@@ -29,6 +30,9 @@ var (
 // errLost says that a task of the batch was not there any more when the batch
 // was settled: another has ended it. Nothing was written.
 var errLost = errors.New("a task of the batch has been ended by another")
+
+// errStale is errLost where it may be the basis that did not hold.
+var errStale = fmt.Errorf("%w, or what was decided rests on old records", errLost)
 
 // lost reports whether a settling statement failed as it does where a task is
 // missing: it divides by zero, as nothing else in it can.

@@ -16,23 +16,33 @@ import (
 )
 
 // recordIntents writes intents, each with its audit entry (audit.KindIntent):
-// neither stands without the other.
-func (q *Queue) recordIntents(ctx context.Context, intents []Intent) error {
+// neither stands without the other, and none without its task as it was claimed.
+// Who has only heard an offer leases the task by this statement, which holds the
+// request's row to be what was heard.
+func (q *Queue) recordIntents(ctx context.Context, c Consumer, b *batch, intents []Intent) error {
 	if len(intents) == 0 {
 		return nil
 	}
 	var list []uuid.UUID
 	var instances textArray
 	var bodies byteaArray
+	var versions pq.Int64Array
+	var hashes byteaArray
+	claimed := b.claims()
 	for _, i := range intents {
-		list = append(list, i.Request)
+		c := claimed[i.Request]
+		list, versions, hashes = append(list, i.Request), append(versions, c.version), append(hashes, c.hash[:])
 		instances, bodies = append(instances, i.Instance), append(bodies, i.Body)
 	}
 	stmt, err := q.sql.intents.On(ctx, q.db, nil)
 	if err != nil {
 		return fmt.Errorf("recording intents: %w", err)
 	}
-	if _, err := stmt.ExecContext(ctx, uuidArray(list), instances, bodies); err != nil {
+	_, err = stmt.ExecContext(ctx, uuidArray(list), instances, bodies, c.Name, versions, c.Lease.Seconds(), !b.offered, hashes)
+	if lost(err) {
+		return errLost
+	}
+	if err != nil {
 		return fmt.Errorf("recording intents: %w", err)
 	}
 	return nil
@@ -64,7 +74,7 @@ func (q *Queue) Finish(ctx context.Context, tx *sql.Tx, results []Result) (inser
 	}
 	var written pq.StringArray
 	var told sql.NullString
-	if err := stmt.QueryRowContext(ctx, uuidArray(list), statuses, bodies, idPayload(list)).Scan(&written, &told); err != nil {
+	if err := stmt.QueryRowContext(ctx, uuidArray(list), statuses, bodies, resultPayload(results, list), idPayload(list)).Scan(&written, &told); err != nil {
 		return nil, fmt.Errorf("finishing %d requests: %w", len(results), err)
 	}
 	q.signals.finished(list)

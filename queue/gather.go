@@ -47,12 +47,14 @@ func (q *Queue) Gather(ctx context.Context, g Gatherer, h GatherHandler) error {
 	forget := q.signals.gatherer(w)
 	defer forget()
 	q.want(channelReply)
+	q.want(channelTask) // for what is offered
 	w.delivery = &delivery{
 		queue: q, consumer: c,
 		handle:   func(ctx context.Context, b *batch) (Work, error) { return h(ctx, b.gathered) },
 		claimOne: func(id uuid.UUID) claimer { return w.claimer([]uuid.UUID{id}) },
 		settled:  w.settled,
 		again:    w.leaseEnded,
+		free:     w.pushAll,
 	}
 	defer w.delivery.timers.stop()
 	var workers sync.WaitGroup
@@ -79,6 +81,7 @@ type gathering struct {
 	queued  map[uuid.UUID]bool
 	ready   []uuid.UUID
 	leased  map[uuid.UUID]bool
+	heardOf *assemblies
 	awaited map[uuid.UUID]bool // for which any reply counts
 	polls   int                // since the last full look
 	cursors [2]int64           // newest reply at the last two looks
@@ -87,13 +90,14 @@ type gathering struct {
 func (w *gathering) reset() {
 	w.partial, w.queued = map[uuid.UUID]uint64{}, map[uuid.UUID]bool{}
 	w.leased, w.awaited = map[uuid.UUID]bool{}, map[uuid.UUID]bool{}
+	w.heardOf = newAssemblies()
 }
 
-// heard takes a notification. The zero hint means: look.
+// heard takes a notification. The zero hint means: look; requests without a
+// sender are wanted for another reason than a reply.
 func (w *gathering) heard(h replyHint) {
 	if h.sender == "" {
-		w.lookAll()
-		wake(w.now)
+		w.wanted(h.ids)
 		return
 	}
 	sender := slices.Index(w.Senders, h.sender)
@@ -112,6 +116,9 @@ func (w *gathering) heard(h replyHint) {
 		return // anybody can notify; what is true of it is found by looking
 	}
 	all := uint64(1)<<len(w.Senders) - 1
+	if task := w.heardOf.reply(h); task != nil && w.Heard != nil {
+		w.Heard(*task, *h.lone)
+	}
 	for _, id := range h.ids {
 		w.partial[id] |= 1 << sender
 		if w.partial[id] == all || w.awaited[id] {
@@ -121,6 +128,15 @@ func (w *gathering) heard(h replyHint) {
 	for _, id := range h.decisive {
 		w.push(id)
 	}
+}
+
+func (w *gathering) wanted(list []uuid.UUID) {
+	if len(list) > 0 {
+		w.pushAll(list)
+		return
+	}
+	w.lookAll()
+	wake(w.now)
 }
 
 // push needs the lock.
@@ -164,6 +180,10 @@ func (w *gathering) work(ctx context.Context) {
 			if len(list) == 0 {
 				break
 			}
+			list = w.offers(ctx, list)
+			if len(list) == 0 {
+				continue
+			}
 			if _, err := w.delivery.round(ctx, w.claimer(list)); err != nil {
 				w.delivery.outage(ctx, err)
 				w.pushAll(list)
@@ -185,6 +205,9 @@ func (w *gathering) pushAll(list []uuid.UUID) {
 func (w *gathering) settled(b *batch, verdicts []Verdict) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, id := range b.left {
+		w.push(id)
+	}
 	for i, v := range verdicts {
 		id := b.tasks[i].Request
 		delete(w.awaited, id)
@@ -219,6 +242,7 @@ func (w *gathering) finished(list []uuid.UUID) {
 		delete(w.leased, id)
 		delete(w.partial, id)
 		delete(w.awaited, id)
+		w.heardOf.drop(id)
 	}
 }
 
@@ -324,14 +348,14 @@ func (w *gathering) claimer(list []uuid.UUID) claimer {
 func (b *batch) scanGathered(rows *sql.Rows) error {
 	var g Gathered
 	var hash, body, attachment []byte
-	var ended bool
+	var ended, cancelled bool
 	var version, seen int64
 	var replyID sql.NullInt64
 	var sender sql.NullString
 	var created time.Time
 	var epochs pq.ByteaArray
 	var decisive sql.NullBool
-	err := rows.Scan(&g.Request, &g.Attempts, &version, &g.Overdue, &g.Body, &hash, instant{&g.Submitted}, instant{&g.Expires}, &ended, &seen,
+	err := rows.Scan(&g.Request, &g.Attempts, &version, &g.Overdue, &g.Body, &hash, instant{&g.Submitted}, instant{&g.Expires}, &ended, &seen, &cancelled,
 		&replyID, &sender, &body, &attachment, &epochs, &decisive, instant{&created})
 	if err != nil {
 		return err
@@ -343,7 +367,7 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 		return nil
 	}
 	if n := len(b.tasks); n == 0 || b.tasks[n-1].Request != g.Request {
-		g.Hash = toHash(hash)
+		g.Hash, g.Cancelled = toHash(hash), cancelled
 		b.tasks, b.gathered, b.seen = append(b.tasks, g.Task), append(b.gathered, g), append(b.seen, seen)
 		b.versions = append(b.versions, version)
 	}

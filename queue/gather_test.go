@@ -45,18 +45,28 @@ func (f *fixture) reply(role string, r queue.Reply) {
 	answered := make(chan struct{}, 100)
 	go func() {
 		_ = f.silent(role).Consume(ctx, queue.Consumer{Name: role, Workers: 1, AfterCommit: func([]queue.Task, []queue.Verdict) { answered <- struct{}{} }},
-			func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
+			decide(func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 				return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &r}), nil
-			})
+			}).handle)
 	}()
 	receive(f, answered)
 }
 
+// gather runs a gatherer that deals with what it reads.
 func (f *fixture) gather(q *queue.Queue, g queue.Gatherer, h queue.GatherHandler) {
+	f.gatherOffered(q, g, func(ctx context.Context, batch []queue.Gathered) (queue.Work, error) {
+		if batch[0].Offered { // as a whole
+			return queue.Work{Verdicts: all(len(batch), queue.Verdict{Disposition: queue.Reread})}, nil
+		}
+		return h(ctx, batch)
+	})
+}
+
+func (f *fixture) gatherOffered(q *queue.Queue, g queue.Gatherer, h queue.GatherHandler) {
 	f.run(func() error { return q.Gather(f.ctx, g, h) })
 }
 
-// gathered runs a gatherer that passes on what it gets.
+// gathered runs a gatherer that passes on what it reads.
 func (f *fixture) gathered(g queue.Gatherer, v queue.Verdict) <-chan queue.Gathered {
 	out := make(chan queue.Gathered, 100)
 	f.gather(f.queue("signing"), g, func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {

@@ -246,11 +246,11 @@ func TestAttackLateFailure(t *testing.T) {
 	ctx, stop := context.WithCancel(f.ctx)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- f.silent("fraud").Consume(ctx, late, func(context.Context, []queue.Task) ([]queue.Verdict, error) {
+		ended <- f.silent("fraud").Consume(ctx, late, func(context.Context, []queue.Task) (queue.Work, error) {
 			close(entered)
 			<-resume
 			stop()
-			return nil, errors.New("late")
+			return queue.Work{}, errors.New("late")
 		})
 	}()
 	receive(f, entered)
@@ -322,7 +322,7 @@ func TestExpiryWhereTheDatabaseIsWrong(t *testing.T) {
 			both := f.skewed(by, "proposer", "signing")
 			live, over := submission(), submission()
 			live.Expires, over.Expires = time.Now().Add(10*time.Minute), time.Now().Add(-time.Second)
-			if _, err := both[0].Submit(f.ctx, []queue.Submission{live, over}, consumers); err != nil {
+			if _, err := both[0].Submit(f.ctx, []queue.Submission{live, over}, recipients); err != nil {
 				t.Fatal(err)
 			}
 			f.attack("UPDATE countersign.task SET available_at = '-infinity'") // defaults have the true clock

@@ -116,11 +116,11 @@ func TestStopFinishesTheBatch(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- f.silent("fraud").Consume(ctx, queue.Consumer{Name: "fraud", Batch: 2, Workers: 1},
-			func(ctx context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
+			decide(func(ctx context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 				batches.Add(1)
 				stop()
 				return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Body: []byte("x")}}), ctx.Err()
-			})
+			}).handle)
 	}()
 	if err := receive(f, ended); err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func TestPolicyNeverExpires(t *testing.T) {
 	if err := f.silent("operator").Publish(f.ctx, policy); err != nil {
 		t.Fatal(err)
 	}
-	for _, service := range append([]string{"proposer", "operator"}, consumers...) {
+	for _, service := range append([]string{"proposer", "operator", "signing"}, roles...) {
 		got, err := f.silent(service).Notices(f.ctx, queue.TopicPolicy)
 		if err != nil || len(got) != 1 || !got[0].Expires.IsZero() {
 			t.Errorf("%s: %v, %v", service, got, err)

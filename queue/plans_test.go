@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/internal/database/databasetest"
+	"github.com/countersign/countersign/queue"
 )
 
 var parameter = regexp.MustCompile(`\$([0-9]+)`)
@@ -42,20 +43,32 @@ func TestPlans(t *testing.T) {
 		}
 		for _, file := range files {
 			t.Run(state.name+"/"+strings.TrimSuffix(filepath.Base(file), ".sql"), func(t *testing.T) {
-				checkPlan(t, explain(t, conn, file))
+				checkPlan(t, explain(t, conn, file, read(t, file)))
 			})
+		}
+		for _, name := range []string{"settle", "settle_silently", "keep", "settle_mixed"} {
+			for i, text := range queue.SettlingForms(name) {
+				t.Run(fmt.Sprintf("%s/%s/grounds-%d", state.name, name, i), func(t *testing.T) {
+					checkPlan(t, explain(t, conn, name, text))
+				})
+			}
 		}
 	}
 }
 
-func explain(t *testing.T, conn *sql.Conn, file string) string {
+func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
+}
+
+func explain(t *testing.T, conn *sql.Conn, file, text string) string {
+	t.Helper()
 	highest := 0
-	for _, m := range parameter.FindAllStringSubmatch(string(text), -1) {
+	for _, m := range parameter.FindAllStringSubmatch(text, -1) {
 		n, _ := strconv.Atoi(m[1])
 		highest = max(highest, n)
 	}
@@ -68,7 +81,7 @@ func explain(t *testing.T, conn *sql.Conn, file string) string {
 			t.Fatalf("%s: %v", file, err)
 		}
 	}
-	exec("PREPARE planned AS " + string(text))
+	exec("PREPARE planned AS " + text)
 	defer exec("DEALLOCATE planned")
 	rows, err := conn.QueryContext(t.Context(), "EXPLAIN EXECUTE planned"+args)
 	if err != nil {

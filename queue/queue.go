@@ -39,6 +39,9 @@ type Submission struct {
 	Kind    string
 	Wallet  string
 	Expires time.Time
+	// Later are further consumers, of this submission alone, whose work begins when
+	// the request has ended: see Consumer.Ended. Nothing is offered to them.
+	Later []string
 }
 
 // Outcome is what became of a submission.
@@ -57,9 +60,17 @@ type Task struct {
 	Body      []byte
 	Hash      message.Hash // as stored: the consumer recomputes it
 	Submitted time.Time
-	Expires   time.Time // by the database's clock: the statement has the true one
+	Expires   time.Time // by the database's clock: the statement has the true one; zero if Offered
 	// Attempts counts earlier deliveries that failed; 0 at first.
 	Attempts int
+	// Offered says that a notification told all this and nothing of it was read.
+	// Anybody who is logged in can have sent it, so that only what is harmless where
+	// it is forged may be made of it; all else is left by Reread. What is written
+	// holds only where the request's row has this Hash.
+	Offered bool
+	// Ended says that the request has a result: only a consumer that asks for Ended
+	// gets such a task.
+	Ended bool
 }
 
 // Disposition is what a consumer says of a task when it is through with it.
@@ -68,12 +79,13 @@ type Disposition int
 // The dispositions. A zero Verdict is invalid, so that nothing is acknowledged
 // by forgetting.
 const (
-	Done  Disposition = iota + 1 // acknowledged, the task is gone
-	Park                         // kept aside until Unpark or until Delay is over
-	Retry                        // delivered again after Delay, a minute at most
-	Dead                         // put aside for good with Note as the reason
-	Await                        // of a gatherer: kept until a newer reply arrives
-	Hold                         // of a gatherer: stays leased, until Finish or the lease's end
+	Done   Disposition = iota + 1 // acknowledged, the task is gone
+	Park                          // kept aside until Unpark or until Delay is over
+	Retry                         // delivered again after Delay, a minute at most
+	Dead                          // put aside for good with Note as the reason
+	Await                         // of a gatherer: kept until a newer reply arrives
+	Hold                          // of a gatherer: stays leased, until Finish or the lease's end
+	Reread                        // of an offered task: nothing is written; delivered again as it is read
 )
 
 // Reply is one consumer's answer to a request, for those who gather.
@@ -96,7 +108,9 @@ type Verdict struct {
 	Reply       *Reply        // written in the same statement
 }
 
-// Handler works on a batch and returns one verdict for each task, in order.
+// Handler works on a batch and returns one verdict for each task, in order, with
+// no intents and nothing to be done after. A batch is offered as a whole or not
+// at all.
 // The tasks are leased, not locked: where the work takes longer than the lease
 // another replica may get them too, and the verdicts of the first to be written
 // stand; those of the other are dropped. The verdicts of a batch are
@@ -104,7 +118,7 @@ type Verdict struct {
 // again one by one, each with Attempts raised, and the one that still fails
 // after MaxAttempts is Dead. The context is not cancelled when the service
 // stops: a batch that was begun is finished.
-type Handler func(ctx context.Context, tasks []Task) ([]Verdict, error)
+type Handler func(ctx context.Context, tasks []Task) (Work, error)
 
 // Consumer says how Consume works. Name is the consumer's name, which is also
 // what its database role may touch.
@@ -117,6 +131,10 @@ type Consumer struct {
 	// Lease is how long others wait for a batch that its owner does not end,
 	// such as one that has died; 0: 5 s, at most a minute.
 	Lease time.Duration
+	// Ended says that the work is about how requests end: tasks are delivered, and
+	// not swept away, also when their request has its result, which makes each of
+	// them ready once, and nothing is offered. Until then the handler parks them.
+	Ended bool
 	// AfterCommit, if set, is called with the tasks and verdicts of each batch
 	// when they are written.
 	AfterCommit func(tasks []Task, verdicts []Verdict)
@@ -131,6 +149,8 @@ type Gathered struct {
 	// Overdue says that the request's expiry has passed by the database's
 	// clock: a hint to look at the statement's own.
 	Overdue bool
+	// Cancelled says that the request was cancelled before any intent stood.
+	Cancelled bool
 }
 
 // Gatherer says what Gather waits for: requests that have a reply from each
@@ -141,6 +161,10 @@ type Gatherer struct {
 	Senders []string
 	// Epochs returns the gatherer's live epochs at this moment.
 	Epochs func() []message.EpochID
+	// Heard, if set, is told of a request that was offered and of each reply to
+	// it that was, as these come: some work can be done before the last. It must
+	// not block, and nothing depends on it.
+	Heard func(task Task, reply Reply)
 }
 
 // Work is what a gatherer has made of a batch. The queue writes the intents
@@ -150,11 +174,29 @@ type Work struct {
 	Verdicts []Verdict // one for each request, in order
 	Intents  []Intent
 	After    func(context.Context) error
+	// Basis, if set, is the newest record that a consumer of that name knew when
+	// it decided: nothing is written where its chain ends with another.
+	Basis *Basis
+}
+
+// Basis names a record of countersign.record by its place and its MAC.
+type Basis struct {
+	Seq int64
+	MAC message.Hash
+}
+
+// Recipients are those for whom a submission makes tasks. A task of Consumers
+// that is offered in its notification is not claimed for a moment; the
+// gatherer's is for whoever has the replies first.
+type Recipients struct {
+	Consumers []string
+	Gatherer  string // empty: none
 }
 
 // GatherHandler works on a batch of gathered requests: what is said of Handler
 // holds. With Hold as a verdict the request stays leased for what After does,
-// which ends it by Finish.
+// which ends it by Finish. Of an offered request all that counts is Hold with an
+// intent, which leases it, or Reread.
 type GatherHandler func(ctx context.Context, batch []Gathered) (Work, error)
 
 // Result is a request's end.

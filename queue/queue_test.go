@@ -19,7 +19,10 @@ import (
 // roles are the consumers of every request, beside the gatherer.
 var roles = []string{message.RoleAuthorization, message.RoleFraud, message.RoleApproval}
 
-var consumers = append([]string{message.RoleSigning}, roles...)
+var recipients = queue.Recipients{Consumers: roles, Gatherer: message.RoleSigning}
+
+// tasksEach is how many tasks a request has.
+var tasksEach = len(roles) + 1
 
 // patience ends a test that hangs; nothing waits for it otherwise.
 const patience = 60 * time.Second
@@ -61,8 +64,16 @@ func (f *fixture) run(work func() error) {
 }
 
 // consume runs a consumer until the test ends.
-func (f *fixture) consume(q *queue.Queue, c queue.Consumer, h queue.Handler) {
-	f.run(func() error { return q.Consume(f.ctx, c, h) })
+func (f *fixture) consume(q *queue.Queue, c queue.Consumer, h decide) {
+	f.run(func() error { return q.Consume(f.ctx, c, h.handle) })
+}
+
+// decide is a handler that needs no more than verdicts.
+type decide func(ctx context.Context, tasks []queue.Task) ([]queue.Verdict, error)
+
+func (d decide) handle(ctx context.Context, tasks []queue.Task) (queue.Work, error) {
+	verdicts, err := d(ctx, tasks)
+	return queue.Work{Verdicts: verdicts}, err
 }
 
 func submission() queue.Submission {
@@ -87,7 +98,7 @@ func (f *fixture) submit(n int) []queue.Submission {
 
 func (f *fixture) submitBatch(batch []queue.Submission) {
 	f.Helper()
-	outcomes, err := f.silent("proposer").Submit(f.ctx, batch, consumers)
+	outcomes, err := f.silent("proposer").Submit(f.ctx, batch, recipients)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -149,7 +160,7 @@ func TestSubmit(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := q.Submit(f.ctx, c.batch, consumers)
+			got, err := q.Submit(f.ctx, c.batch, recipients)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,8 +172,8 @@ func TestSubmit(t *testing.T) {
 	if n := f.count("SELECT count(*) FROM countersign.request"); n != 2 {
 		t.Errorf("%d requests stored, want 2", n)
 	}
-	if n := f.count("SELECT count(*) FROM countersign.task"); n != 2*len(consumers) {
-		t.Errorf("%d tasks stored, want %d", n, 2*len(consumers))
+	if n := f.count("SELECT count(*) FROM countersign.task"); n != 2*tasksEach {
+		t.Errorf("%d tasks stored, want %d", n, 2*tasksEach)
 	}
 	view, err := q.Get(f.ctx, first.ID)
 	if err != nil || view.Owner != "alice" || string(view.Body) != string(first.Body) {
@@ -193,7 +204,7 @@ func TestConsumeDeliversAndReplies(t *testing.T) {
 		if !ok {
 			t.Fatalf("request %s was delivered twice or never sent", task.Request)
 		}
-		if string(task.Body) != string(s.Body) || task.Hash != s.Hash || task.Attempts != 0 || task.Expires.Sub(s.Expires).Abs() > time.Second {
+		if string(task.Body) != string(s.Body) || task.Hash != s.Hash || task.Attempts != 0 || !task.Offered && task.Expires.Sub(s.Expires).Abs() > time.Second {
 			t.Errorf("task %s differs from what was submitted", task.Request)
 		}
 		delete(sent, task.Request)
@@ -211,11 +222,11 @@ func TestAttackKillMeansRedeliveryNotLoss(t *testing.T) {
 	dying := f.db.Open("fraud")
 	go func() {
 		_ = queue.New(dying, f.db.Config("fraud"), nil).Consume(ctx, queue.Consumer{Name: "fraud", Lease: 100 * time.Millisecond},
-			func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
+			decide(func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 				_ = dying.Close()
 				close(entered)
 				return all(len(tasks), queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{Body: []byte("lost")}}), nil
-			})
+			}).handle)
 	}()
 	receive(f, entered)
 	got := make(chan queue.Task, 1)

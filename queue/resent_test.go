@@ -118,6 +118,10 @@ func TestStatementDoneAgain(t *testing.T) {
 		"submit":          {"-- New requests", submittedAgain},
 		"claim":           {"-- A batch of tasks", repliesOnce(queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{}})},
 		"settle":          {"-- The end of a batch all of", repliesOnce(queue.Verdict{Disposition: queue.Done, Reply: &queue.Reply{}})},
+		"settle_offered":  {"FROM unnest($9::uuid[], $10::bytea[]) AS o", offeredAgain(nil)},
+		"settle_based":    {"h.seq >= $9", basedAgain},
+		"settle_both":     {"FROM unnest($11::uuid[], $12::bytea[]) AS o", offeredAgain(&queue.Basis{Seq: 1, MAC: message.Sum(nil)})},
+		"intents_offered": {"-- Intents, each", offeredIntentAgain},
 		"settle_silently": {"-- Tasks that are done go", doneAgain},
 		"keep":            {"-- The end of a batch of which", parkedAgain(nil)},
 		"settle_mixed":    {"-- Like keep.sql", parkedAgain(&queue.Reply{})},
@@ -152,7 +156,7 @@ func TestStatementDoneAgain(t *testing.T) {
 
 func submittedAgain(f *fixture, resending func(string) *queue.Queue) {
 	batch := []queue.Submission{submission(), submission()}
-	outcomes, err := resending("proposer").Submit(f.ctx, batch, consumers)
+	outcomes, err := resending("proposer").Submit(f.ctx, batch, recipients)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -161,7 +165,7 @@ func submittedAgain(f *fixture, resending func(string) *queue.Queue) {
 			f.Errorf("outcome %d", o)
 		}
 	}
-	if r, n := f.count("SELECT count(*) FROM countersign.request"), f.count("SELECT count(*) FROM countersign.task"); r != 2 || n != 2*len(consumers) {
+	if r, n := f.count("SELECT count(*) FROM countersign.request"), f.count("SELECT count(*) FROM countersign.task"); r != 2 || n != 2*tasksEach {
 		f.Errorf("%d requests and %d tasks", r, n)
 	}
 }
@@ -194,6 +198,66 @@ func repliesOnce(v queue.Verdict) func(*fixture, func(string) *queue.Queue) {
 		if n := f.count("SELECT count(*) FROM countersign.reply"); n != 3 {
 			f.Errorf("%d replies, want 3", n)
 		}
+	}
+}
+
+// offeredAgain settles what was heard of, on a basis or without: each request has
+// one reply.
+func offeredAgain(basis *queue.Basis) func(*fixture, func(string) *queue.Queue) {
+	return func(f *fixture, resending func(string) *queue.Queue) {
+		f.record(1, message.Sum(nil))
+		q := resending("fraud")
+		f.run(func() error { return q.Run(f.ctx) })
+		f.run(func() error {
+			return q.Consume(f.ctx, impatient(), func(_ context.Context, tasks []queue.Task) (queue.Work, error) {
+				w := done(tasks)
+				w.Basis = basis
+				return w, nil
+			})
+		})
+		f.listening(1, "fraud")
+		for range 3 {
+			f.submit(1)
+		}
+		f.until(0, fraudTasks)
+		if n := f.count("SELECT count(*) FROM countersign.reply"); n != 3 {
+			f.Errorf("%d replies, want 3", n)
+		}
+	}
+}
+
+func basedAgain(f *fixture, resending func(string) *queue.Queue) {
+	f.record(1, message.Sum(nil))
+	f.submit(3)
+	q := resending("fraud")
+	f.run(func() error {
+		return q.Consume(f.ctx, impatient(), func(_ context.Context, tasks []queue.Task) (queue.Work, error) {
+			w := done(tasks)
+			w.Basis = &queue.Basis{Seq: 1, MAC: message.Sum(nil)}
+			return w, nil
+		})
+	})
+	f.until(0, fraudTasks)
+	if n := f.count("SELECT count(*) FROM countersign.reply"); n != 3 {
+		f.Errorf("%d replies, want 3", n)
+	}
+}
+
+// offeredIntentAgain: the second time the task is leased, by nobody else. The
+// request ends when that lease is over.
+func offeredIntentAgain(f *fixture, resending func(string) *queue.Queue) {
+	signing := resending("signing")
+	f.run(func() error { return signing.Run(f.ctx) })
+	took := make(chan queue.Gathered, 100)
+	f.assembled(signing, took)
+	f.hears("fraud", rare(), func(_ context.Context, tasks []queue.Task) (queue.Work, error) { return done(tasks), nil })
+	f.listening(1, "fraud")
+	f.listening(1, "signing")
+	f.submit(1)
+	f.until(1, "SELECT count(*) FROM countersign.result")
+	f.until(0, "SELECT count(*) FROM countersign.task WHERE consumer = 'signing'")
+	if n := f.count("SELECT count(*) FROM countersign.audit_entry WHERE kind = 'result'"); n != 1 {
+		f.Errorf("%d results in the audit log", n)
 	}
 }
 

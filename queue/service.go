@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/lib/pq"
 
 	"github.com/countersign/countersign/internal/database"
@@ -23,6 +24,7 @@ type Queue struct {
 	sql      *statements
 	signals  *signals
 	awaiting *awaiting
+	waking   *waking
 	observer Observer
 
 	mu       sync.Mutex
@@ -40,12 +42,12 @@ func New(db *sql.DB, config database.Config, log *slog.Logger) *Queue {
 		db: db, config: config, own: database.Service(config.User), log: log,
 		sql: newStatements(), signals: newSignals(), wanted: map[string]bool{}, observer: unobserved{},
 	}
-	q.awaiting = newAwaiting(q)
+	q.awaiting, q.waking = newAwaiting(q), &waking{queue: q}
 	return q
 }
 
-// The channels of NOTIFY. Any role can notify on any of them: a notification
-// says where to look, nothing more.
+// The channels of NOTIFY. Any role can notify on any of them, and hear them all.
+// A notification says where to look, or offers what is there: see offer.go.
 const (
 	channelTask   = "countersign_task"
 	channelReply  = "countersign_reply"
@@ -150,21 +152,33 @@ func (q *Queue) notified(n *pq.Notification) {
 	}
 	switch n.Channel {
 	case channelTask:
-		q.signals.tasks(n.Extra)
+		if names, offered := parseTasks(n.Extra); len(offered) > 0 {
+			q.signals.offered(offered)
+		} else {
+			q.signals.tasks(names)
+		}
 	case channelReply:
 		q.signals.replies(parseReplies(n.Extra))
 	case channelResult:
-		q.awaiting.ended(parseIDs(n.Extra))
+		if r, ok := parseResult(n.Extra); ok {
+			q.awaiting.offered(r)
+			q.waking.ended([]uuid.UUID{r.Request})
+		} else {
+			list := parseIDs(n.Extra)
+			q.awaiting.ended(list)
+			q.waking.ended(list)
+		}
 	case channelNotice:
 		q.signals.notice(n.Extra)
 	}
 }
 
 func (q *Queue) everything() {
-	q.signals.tasks("")
+	q.signals.missed()
 	q.signals.replies(replyHint{})
 	q.signals.allNotices()
 	q.awaiting.ended(nil)
+	q.waking.missed()
 }
 
 // Changed returns a channel that is signalled when the topic may have new

@@ -8,42 +8,45 @@ import (
 
 	"github.com/lib/pq"
 
-	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/internal/message"
 )
 
 // settle writes verdicts and replies, and acknowledges tasks of requests that
 // have ended, in one statement: it fails with errLost, and writes nothing, where
-// a task is not there any more. It reports whether a task that was to be kept is
+// a task is not there any more or what the work rests on does not hold. It reports whether a task that was to be kept is
 // ready, because Unpark came meanwhile.
-func (q *Queue) settle(ctx context.Context, consumer string, b *batch, verdicts []Verdict) (unparked bool, err error) {
-	p := newSettlement(b, verdicts)
-	if err := p.addReplies(consumer, b, verdicts); err != nil {
+func (q *Queue) settle(ctx context.Context, consumer string, b *batch, work Work) (unparked bool, err error) {
+	p := newSettlement(b, work.Verdicts)
+	if err := p.addReplies(consumer, b, work.Verdicts); err != nil {
 		return false, err
+	}
+	on := grounds{basis: work.Basis}
+	if b.offered {
+		on.offered, on.hashes = b.ids(), b.hashes()
 	}
 	switch {
 	case len(p.kept) > 0:
-		return q.settleMixed(ctx, consumer, p)
+		return q.settleMixed(ctx, consumer, p, on)
 	case len(p.replies) > 0:
-		return false, q.settleBy(ctx, q.sql.settle, consumer, p.done, p.replies, p.bodies, p.attachments, p.epochs,
+		return false, q.settleBy(ctx, q.sql.settle, on, consumer, p.done, p.replies, p.bodies, p.attachments, p.epochs,
 			p.decisive, p.hint.payload())
 	case len(p.done) > 0:
-		return false, q.settleBy(ctx, q.sql.settleSilently, consumer, p.done)
+		return false, q.settleBy(ctx, q.sql.settleSilently, on, consumer, p.done)
 	}
 	return false, nil
 }
 
-func (q *Queue) settleBy(ctx context.Context, s *database.Statement, args ...any) error {
-	stmt, err := s.On(ctx, q.db, nil)
+func (q *Queue) settleBy(ctx context.Context, s *settling, on grounds, args ...any) error {
+	stmt, args, err := s.on(ctx, q.db, on, args)
 	if err == nil {
 		_, err = stmt.ExecContext(ctx, args...)
 	}
-	return settled(err)
+	return on.settled(err)
 }
 
 // settleMixed settles a batch of which something is kept. Who has no replies
 // may have no right to write any: there is a statement without them.
-func (q *Queue) settleMixed(ctx context.Context, consumer string, p *settlement) (unparked bool, err error) {
+func (q *Queue) settleMixed(ctx context.Context, consumer string, p *settlement, on grounds) (unparked bool, err error) {
 	args := []any{consumer, p.kept, p.states, p.delays, p.seen, p.notes, p.versions, p.done}
 	var divided int
 	var told sql.NullString
@@ -52,17 +55,19 @@ func (q *Queue) settleMixed(ctx context.Context, consumer string, p *settlement)
 		args = append(args, p.replies, p.bodies, p.attachments, p.epochs, p.decisive, p.hint.payload())
 		s, dest = q.sql.settleMixed, append(dest, &told)
 	}
-	stmt, err := s.On(ctx, q.db, nil)
+	stmt, args, err := s.on(ctx, q.db, on, args)
 	if err == nil {
 		err = stmt.QueryRowContext(ctx, args...).Scan(dest...)
 	}
-	return unparked, settled(err)
+	return unparked, on.settled(err)
 }
 
-func settled(err error) error {
+func (g grounds) settled(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case lost(err) && g.basis != nil:
+		return errStale
 	case lost(err):
 		return errLost
 	}
@@ -140,6 +145,7 @@ func (p *settlement) addReplies(consumer string, b *batch, verdicts []Verdict) e
 		p.bodies, p.attachments = append(p.bodies, r.Body), append(p.attachments, r.Attachment)
 		p.epochs = append(p.epochs, epochs)
 		p.decisive = append(p.decisive, r.Decisive)
+		p.hint.lone = r
 		if r.Decisive {
 			p.hint.decisive = append(p.hint.decisive, id)
 		} else {

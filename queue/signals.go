@@ -17,13 +17,14 @@ const maxPayload = 7900
 // that finds its receiver busy is kept, one at most.
 type signals struct {
 	mu        sync.Mutex
-	consumers map[string][]chan struct{}
+	consumers map[string][]*bell
+	enders    map[string][]*bell // of those that Consumer.Ended is about
 	gatherers []*gathering
 	followers map[string][]chan struct{}
 }
 
 func newSignals() *signals {
-	return &signals{consumers: map[string][]chan struct{}{}, followers: map[string][]chan struct{}{}}
+	return &signals{consumers: map[string][]*bell{}, enders: map[string][]*bell{}, followers: map[string][]chan struct{}{}}
 }
 
 func wake(c chan struct{}) {
@@ -33,34 +34,69 @@ func wake(c chan struct{}) {
 	}
 }
 
-func (s *signals) consumer(name string) (chan struct{}, func()) {
+func (s *signals) consumer(name string, ended bool) (*bell, func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := make(chan struct{}, 1)
-	s.consumers[name] = append(s.consumers[name], c)
-	return c, func() {
+	b, to := newBell(), s.consumers
+	if ended {
+		to = s.enders
+	}
+	to[name] = append(to[name], b)
+	return b, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.consumers[name] = slices.DeleteFunc(s.consumers[name], func(other chan struct{}) bool { return other == c })
+		to[name] = slices.DeleteFunc(to[name], func(other *bell) bool { return other == b })
+		if len(to[name]) == 0 {
+			delete(to, name)
+		}
 	}
 }
 
-// tasks wakes the named consumers, separated by commas, or all.
+// tasks wakes the named consumers, separated by commas, or all to whom requests
+// are new.
 func (s *signals) tasks(names string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if names == "" {
-		for _, cs := range s.consumers {
-			for _, c := range cs {
-				wake(c)
+		for _, bells := range s.consumers {
+			for _, b := range bells {
+				b.ring()
 			}
 		}
 		return
 	}
 	for name := range strings.SplitSeq(names, ",") {
-		for _, c := range s.consumers[name] {
-			wake(c)
+		for _, b := range slices.Concat(s.consumers[name], s.enders[name]) {
+			b.ring()
 		}
+	}
+}
+
+// missed wakes all consumers where notifications may have been lost.
+func (s *signals) missed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, group := range []map[string][]*bell{s.consumers, s.enders} {
+		for _, bells := range group {
+			for _, b := range bells {
+				b.missed()
+			}
+		}
+	}
+}
+
+// offered hands tasks to every consumer of new requests, and to every gatherer what it will need
+// beside the replies.
+func (s *signals) offered(tasks []Task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, bells := range s.consumers {
+		for _, b := range bells {
+			b.offer(tasks)
+		}
+	}
+	for _, g := range s.gatherers {
+		g.offered(tasks)
 	}
 }
 
@@ -122,13 +158,16 @@ type replyHint struct {
 	sender   string
 	ids      []uuid.UUID
 	decisive []uuid.UUID
+	// lone is the reply itself, where there is no other.
+	lone *Reply
 }
 
 // payload of a reply notification:
 //
 //	<sender>|<id>,<id>,!<decisive id>
 //
-// each id being 22 characters of unpadded base64url.
+// each id being 22 characters of unpadded base64url. Where there is one id the
+// reply follows, unless it is too large: see replyParts.
 func (h replyHint) payload() string {
 	out := h.sender + "|" + formatIDs("", h.ids)
 	if len(h.decisive) > 0 {
@@ -137,18 +176,21 @@ func (h replyHint) payload() string {
 		}
 		out += formatIDs("!", h.decisive)
 	}
-	if len(out) > maxPayload {
-		return ""
+	if h.lone != nil && len(h.ids)+len(h.decisive) == 1 {
+		if text := out + bar + replyParts(h.lone); len(text) <= maxPayload {
+			return text
+		}
 	}
-	return out
+	return payload(out)
 }
 
-func parseReplies(payload string) replyHint {
-	sender, list, ok := strings.Cut(payload, "|")
+func parseReplies(text string) replyHint {
+	sender, list, ok := strings.Cut(text, bar)
 	if !ok {
 		return replyHint{}
 	}
 	out := replyHint{sender: sender}
+	list, lone, offered := strings.Cut(list, bar)
 	for item := range strings.SplitSeq(list, ",") {
 		text, decisive := strings.CutPrefix(item, "!")
 		id, ok := parseID(text)
@@ -161,15 +203,16 @@ func parseReplies(payload string) replyHint {
 			out.ids = append(out.ids, id)
 		}
 	}
+	if r, ok := parseReplyParts(lone); offered && ok && len(out.ids)+len(out.decisive) == 1 {
+		r.Sender, r.Decisive = sender, len(out.decisive) == 1
+		out.lone = &r
+	}
 	return out
 }
 
 // idPayload lists ids for a notification, or is empty where they are too many.
 func idPayload(us []uuid.UUID) string {
-	if out := formatIDs("", us); len(out) <= maxPayload {
-		return out
-	}
-	return ""
+	return payload(formatIDs("", us))
 }
 
 // parseIDs returns nil for an empty or malformed payload: look for yourself.

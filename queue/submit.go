@@ -9,21 +9,22 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 )
 
 // Submit puts requests on the queue with a task for each consumer, in one
 // commit and one round trip, and returns one outcome for each, in order. An id
 // that is taken changes nothing. When it returns without an error, what was
 // accepted is durable.
-func (q *Queue) Submit(ctx context.Context, batch []Submission, consumers []string) ([]Outcome, error) {
+func (q *Queue) Submit(ctx context.Context, batch []Submission, to Recipients) ([]Outcome, error) {
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	if len(consumers) == 0 {
+	if len(to.Consumers) == 0 {
 		return nil, fmt.Errorf("submitting: %w: no consumers", ErrInvalid)
 	}
 	unique := firsts(batch)
-	accepted, err := q.insert(ctx, unique, consumers)
+	accepted, err := q.insert(ctx, unique, to)
 	if err != nil {
 		return nil, fmt.Errorf("submitting %d requests: %w", len(unique), err)
 	}
@@ -69,7 +70,7 @@ func outcomes(batch []Submission, accepted map[uuid.UUID]bool, standing map[uuid
 	return out
 }
 
-func (q *Queue) insert(ctx context.Context, batch []Submission, consumers []string) (map[uuid.UUID]bool, error) {
+func (q *Queue) insert(ctx context.Context, batch []Submission, to Recipients) (map[uuid.UUID]bool, error) {
 	n := len(batch)
 	list := make([]uuid.UUID, n)
 	bodies, hashes, prints := make(byteaArray, n), make(byteaArray, n), make(byteaArray, n)
@@ -79,12 +80,29 @@ func (q *Queue) insert(ctx context.Context, batch []Submission, consumers []stri
 		owners[i], kinds[i], wallets[i] = s.Owner, s.Kind, s.Wallet
 		expires[i] = s.Expires
 	}
-	stmt, err := q.sql.submit.On(ctx, q.db, nil)
+	offers, hold := taskOffers(batch), time.Duration(0)
+	if len(offers) > 0 {
+		hold = offerHold
+	}
+	var consumers textArray
+	var holds pq.Float64Array
+	for _, name := range to.Consumers {
+		consumers, holds = append(consumers, name), append(holds, hold.Seconds())
+	}
+	if to.Gatherer != "" {
+		consumers, holds = append(consumers, to.Gatherer), append(holds, 0)
+	}
+	statement, args := q.sql.submit, []any{
+		uuidArray(list), bodies, hashes, prints, owners, kinds, wallets, expires, consumers, time.Now(), holds, offers,
+	}
+	if requests, names := later(batch); len(names) > 0 {
+		statement, args = q.sql.submitLater, append(args, requests, names, laterDelay.Seconds())
+	}
+	stmt, err := statement.On(ctx, q.db, nil)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := stmt.QueryContext(ctx, uuidArray(list), bodies, hashes, prints, owners, kinds, wallets, expires,
-		textArray(consumers), time.Now())
+	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func TestAttackFloodOfReplies(t *testing.T) {
 func TestInvalidUse(t *testing.T) {
 	f := newFixture(t)
 	q := f.silent("signing")
-	handler := func(context.Context, []queue.Task) ([]queue.Verdict, error) { return nil, nil }
+	handler := func(context.Context, []queue.Task) (queue.Work, error) { return queue.Work{}, nil }
 	for name, err := range map[string]error{
 		"no-name":    q.Consume(f.ctx, queue.Consumer{}, handler),
 		"long-lease": q.Consume(f.ctx, queue.Consumer{Name: "x", Lease: time.Hour}, handler),
@@ -145,7 +145,7 @@ func TestInvalidUse(t *testing.T) {
 			t.Errorf("fail/%s: %v", name, err)
 		}
 	}
-	if _, err := q.Submit(f.ctx, []queue.Submission{submission()}, nil); !errors.Is(err, queue.ErrInvalid) {
+	if _, err := q.Submit(f.ctx, []queue.Submission{submission()}, queue.Recipients{Gatherer: "signing"}); !errors.Is(err, queue.ErrInvalid) {
 		t.Errorf("fail/no-consumers: %v", err)
 	}
 }

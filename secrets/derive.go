@@ -23,6 +23,8 @@ const (
 	PurposeWallet          Purpose = "wallet"
 	PurposeAudit           Purpose = "audit"
 	PurposeIdentitySigning Purpose = "identity/signing"
+	// PurposeWebhook is the key that the proposer derives webhooks' secrets from.
+	PurposeWebhook Purpose = "webhook"
 )
 
 // Hello is the purpose of the MAC key of the signing service's hellos to role.
@@ -63,8 +65,10 @@ func Services(roles []string) []string {
 func Purposes(service string, roles []string) ([]Purpose, error) {
 	var out []Purpose
 	switch {
-	case service == ServiceProposer, service == ServiceOperator:
+	case service == ServiceOperator:
 		out = []Purpose{Database(service)}
+	case service == ServiceProposer:
+		out = []Purpose{Database(service), PurposeWebhook}
 	case service == ServiceSigning:
 		out = []Purpose{PurposeWallet, PurposeIdentitySigning, PurposeAudit}
 		for _, r := range roles {
@@ -84,6 +88,10 @@ func Purposes(service string, roles []string) ([]Purpose, error) {
 	slices.Sort(out)
 	return out, nil
 }
+
+// optional are the purposes that a service can do without: files that were made
+// before there was such a purpose still serve.
+var optional = []Purpose{PurposeWebhook}
 
 // ErrSize says that a secret or branch is not exactly Size bytes.
 var ErrSize = errors.New("not exactly 32 bytes")

@@ -113,7 +113,7 @@ func TestKeysAreApart(t *testing.T) {
 			}
 		}
 	}
-	if len(all) != 3*5+3+6 {
+	if len(all) != 3*5+4+6 {
 		t.Errorf("%d purposes: %v", len(all), all)
 	}
 	for _, p := range all {

@@ -24,7 +24,8 @@ type Pair struct{ Build, Deploy BranchFile }
 // NewKeyring makes a service's keys from its branch files. It refuses halves
 // of different generations or services, a half that stands on the wrong side,
 // and a set of purposes that is not exactly the service's own: too many is a
-// leak, too few would fail later. It takes the branches over and wipes them,
+// leak, too few would fail later. Only the webhook branch may be missing, in
+// either half: then there is no such key. It takes the branches over and wipes them,
 // also when it fails: the keys made from them are all that a service needs.
 func NewKeyring(deployment message.Hash, service string, roles []string, pairs ...Pair) (*Keyring, error) {
 	defer wipe(pairs)
@@ -67,6 +68,9 @@ func (k *Keyring) add(p Pair, want []Purpose) error {
 	}
 	keys := map[Purpose]*Secret{}
 	for _, purpose := range want {
+		if p.Build.Branches[purpose] == nil || p.Deploy.Branches[purpose] == nil {
+			continue // check lets no others pass
+		}
 		if p.Build.Branches[purpose].Equal(p.Deploy.Branches[purpose]) {
 			return errors.New("both halves come from one secret: the build-time and the deploy-time secret must differ")
 		}
@@ -110,6 +114,11 @@ func (k *Keyring) Key(purpose Purpose, generation int) (*Secret, error) {
 		return nil, fmt.Errorf("%s holds no key %s of generation %d", k.service, purpose, generation)
 	}
 	return key, nil
+}
+
+// Holds says whether there is a key for a purpose in any generation.
+func (k *Keyring) Holds(purpose Purpose) bool {
+	return slices.ContainsFunc(k.Generations(), func(g int) bool { return k.keys[g][purpose] != nil })
 }
 
 // KeyID is the "kid" of a MAC made with the key for purpose in a generation:

@@ -142,6 +142,7 @@ func (w *world) abilities(t *testing.T, keys map[secrets.Purpose]*secrets.Secret
 	try(own != nil, "give share of signing")
 	try(w.signsAs(t, keys, secrets.PurposeIdentitySigning), "sign results")
 	try(keys[secrets.PurposeAudit] != nil, "sign checkpoints")
+	try(keys[secrets.PurposeWebhook] != nil, "sign webhooks")
 	for _, s := range secrets.Services(roles) {
 		try(keys[secrets.Database(s)] != nil, "log in as %s", s)
 	}
@@ -188,7 +189,7 @@ func (w *world) signsAs(t *testing.T, keys map[secrets.Purpose]*secrets.Secret, 
 // hello or an announcement can make one; the identity signature inside the
 // announcement is what the signing service lacks.
 var canDo = map[string][]string{
-	"proposer": {"log in as proposer"},
+	"proposer": {"log in as proposer", "sign webhooks"},
 	"operator": {"log in as operator"},
 	"authorization": {
 		"forge hello to authorization", "forge announcement of authorization", "sign as authorization",

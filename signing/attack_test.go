@@ -83,6 +83,8 @@ func TestAttackRequestChangedInTheDatabase(t *testing.T) {
 	id := w.transfer(5 * time.Second)
 	other := w.transfer(time.Hour)
 	w.exec(`UPDATE countersign.request SET body = (SELECT body FROM countersign.request WHERE id = $2) WHERE id = $1`, id, other)
+	// What was heard of the request before is the true one, and could be signed.
+	w.exec(`SELECT pg_notify('countersign_reply', 'fraud|' || rtrim(translate(encode(uuid_send($1::uuid), 'base64'), '+/', '-_'), '='))`, id)
 	close(changed)
 	r := w.result(id)
 	if r.Status == message.StatusSigned {

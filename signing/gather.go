@@ -49,7 +49,41 @@ func (s *Service) gatherer() queue.Gatherer {
 		},
 		Senders: s.cfg.Genesis.Roles,
 		Epochs:  s.verifier.Epochs,
+		Heard:   s.heard,
 	}
+}
+
+// maxEarly is how many replies may wait to be looked at early; more are looked
+// at when all of their request are there.
+const maxEarly = 64
+
+// heard has a reply looked at while the others are still on their way.
+func (s *Service) heard(task queue.Task, reply queue.Reply) {
+	c := countersigned.Case{
+		ID: task.Request.String(), Envelope: task.Body,
+		Replies: []countersigned.Reply{{Approval: reply.Body, Attachment: reply.Attachment}},
+	}
+	select {
+	case s.early <- c:
+	default:
+	}
+}
+
+func (s *Service) lookEarly(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-s.early:
+			s.prepare(ctx, c)
+		}
+	}
+}
+
+// prepare drops a panic: verifying the request will meet with it again.
+func (s *Service) prepare(ctx context.Context, c countersigned.Case) {
+	defer func() { _ = recover() }()
+	s.verifier.Prepare(ctx, c)
 }
 
 // work is what one batch comes to.
@@ -114,20 +148,32 @@ func (w *work) verify(ctx context.Context, gathered []queue.Gathered) []counters
 
 func (w *work) take(ctx context.Context, g queue.Gathered, e countersigned.Examined) (queue.Verdict, error) {
 	f := e.Finding
+	if g.Offered && (e.Err != nil || f.Ruling != countersigned.Countersigned) {
+		// Anybody may have sent these bytes: a request ends otherwise only as it is read.
+		return queue.Verdict{Disposition: queue.Reread}, nil
+	}
 	if e.Err != nil {
 		w.s.cfg.Log.Warn("request could not be examined", "request", g.Request, "error", e.Err)
 		return queue.Verdict{Disposition: queue.Retry, Delay: pause}, nil
 	}
-	switch f.Ruling {
-	case countersigned.Countersigned:
-		return w.countersigned(g.Request, f.Request)
-	case countersigned.Rejected:
+	switch {
+	case f.Ruling == countersigned.Rejected:
 		return w.end(g.Request, f, message.StatusRejected)
-	case countersigned.Expired:
+	case f.Ruling == countersigned.Expired:
 		return w.end(g.Request, f, message.StatusExpired)
+	case g.Cancelled:
+		f.Reasons = cancelled
+		return w.end(g.Request, f, message.StatusCancelled)
+	case f.Ruling == countersigned.Countersigned:
+		return w.countersigned(g.Request, f.Request)
 	}
 	return w.incomplete(ctx, g, f)
 }
+
+// cancelled is why a request ends that was taken back.
+var cancelled = []message.RoleReason{{Role: message.RoleSigning, Reason: message.Reason{
+	Code: CodeCancelled, Detail: "it was cancelled before anything was signed",
+}}}
 
 func caseOf(g queue.Gathered) countersigned.Case {
 	c := countersigned.Case{ID: g.Request.String(), Envelope: g.Body, Overdue: g.Overdue}

@@ -24,6 +24,8 @@ const (
 	// CodeChanged: the stored record is not the approved one, or an id that is
 	// to be created is taken.
 	CodeChanged = "record_changed"
+	// CodeCancelled: whoever asked for it took it back in time.
+	CodeCancelled = "cancelled"
 	// CodeFailed: the key could not do what was approved.
 	CodeFailed = "signing_failed"
 )

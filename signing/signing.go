@@ -76,6 +76,7 @@ type Service struct {
 	kid      string
 	asked    *asked
 	refused  *once
+	early    chan countersigned.Case
 
 	unpublished []countersigned.Hello // of the epoch loop alone
 }
@@ -107,7 +108,8 @@ func New(cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("signing service: %w", err)
 	}
 	cfg.Log = cfg.Log.With("instance", cfg.Instance)
-	s := &Service{cfg: cfg, verifier: verifier, identity: identity, asked: newAsked(cfg.Now), refused: newOnce(maxRemembered)}
+	s := &Service{cfg: cfg, verifier: verifier, identity: identity, asked: newAsked(cfg.Now), refused: newOnce(maxRemembered),
+		early: make(chan countersigned.Case, maxEarly)}
 	s.kid = s.IdentityKey().Thumbprint()
 	return s, nil
 }
@@ -157,6 +159,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.hearAnnouncements(ctx) })
 	g.Go(func() error { return s.keepAsking(ctx) })
 	g.Go(func() error { return s.keepTidy(ctx) })
+	g.Go(func() error { return s.lookEarly(ctx) })
 	g.Go(func() error {
 		return s.cfg.Queue.Gather(ctx, s.gatherer(), s.handle)
 	})

@@ -243,10 +243,10 @@ func (p *player) announce(ctx context.Context, n queue.Notice) error {
 	})
 }
 
-func (p *player) handle(ctx context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
-	var out []queue.Verdict
+func (p *player) handle(ctx context.Context, tasks []queue.Task) (queue.Work, error) {
+	var out queue.Work
 	for _, task := range tasks {
-		out = append(out, p.one(ctx, task))
+		out.Verdicts = append(out.Verdicts, p.one(ctx, task))
 	}
 	return out, nil
 }
@@ -328,7 +328,7 @@ func (w *world) submitStatement(statement []byte, expires time.Time) uuid.UUID {
 	outcomes, err := w.proposer.Submit(w.t.Context(), []queue.Submission{{
 		ID: id, Body: body, Hash: message.Sum(body), Fingerprint: message.Sum(statement),
 		Owner: deploymenttest.User, Kind: string(s.Kind), Wallet: s.Wallet, Expires: expires,
-	}}, append([]string{secrets.ServiceSigning}, w.d.Genesis.Roles...))
+	}}, queue.Recipients{Consumers: w.d.Genesis.Roles, Gatherer: secrets.ServiceSigning})
 	must(w.t, err)
 	if outcomes[0] != queue.Accepted {
 		w.t.Fatalf("submission: outcome %d", outcomes[0])

@@ -60,7 +60,7 @@ func TestEntriesAreWrittenWithTheirSteps(t *testing.T) {
 func submit(t *testing.T, q *queue.Queue) uuid.UUID {
 	t.Helper()
 	s := queue.Submission{ID: uuid.Must(uuid.NewV7()), Body: []byte("envelope"), Expires: time.Now().Add(-time.Second)}
-	if _, err := q.Submit(t.Context(), []queue.Submission{s}, []string{"signing"}); err != nil {
+	if _, err := q.Submit(t.Context(), []queue.Submission{s}, queue.Recipients{Consumers: []string{"signing"}}); err != nil {
 		t.Fatal(err)
 	}
 	return s.ID

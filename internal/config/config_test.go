@@ -236,3 +236,32 @@ func TestExamples(t *testing.T) {
 		t.Errorf("%s is missing", name)
 	}
 }
+
+func TestLoadWebhooks(t *testing.T) {
+	tests := map[string]struct {
+		text string
+		want string // empty: accepted
+	}{
+		"all":                {`webhooks: {ca: ca.pem, proxy: "http://proxy.example:3128", allow_networks: [10.1.0.0/16, "fd00::/8"]}`, ""},
+		"none":               {"webhooks: {}", ""},
+		"fail/misspelled":    {"webhooks: {allowed: [10.0.0.0/8]}", "allowed"},
+		"fail/no-network":    {"webhooks: {allow_networks: [10.0.0.1]}", "webhooks.allow_networks"},
+		"fail/host-bits":     {"webhooks: {allow_networks: [10.0.0.1/8]}", "webhooks.allow_networks"},
+		"fail/name":          {"webhooks: {allow_networks: [localhost]}", "webhooks.allow_networks"},
+		"fail/proxy-scheme":  {`webhooks: {proxy: "socks5://proxy.example"}`, "webhooks.proxy"},
+		"fail/proxy-no-host": {`webhooks: {proxy: "http:proxy"}`, "webhooks.proxy"},
+		"fail/proxy-user":    {`webhooks: {proxy: "http://a:b@proxy.example"}`, "webhooks.proxy"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var cfg config.Proposer
+			dir, err := load(t, signing+listen+"client_ca: users.pem\n"+tt.text+"\n", &cfg)
+			if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+			if name == "all" && cfg.Webhooks.CA != filepath.Join(dir, "ca.pem") {
+				t.Errorf("ca is %s", cfg.Webhooks.CA)
+			}
+		})
+	}
+}

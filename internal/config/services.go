@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -80,6 +82,39 @@ type Proposer struct {
 	// Limits bound what one user may cost; leave any of them out to take its
 	// default.
 	Limits Limits `yaml:"limits"`
+	// Webhooks says how the webhooks of the policy document are reached.
+	Webhooks Webhooks `yaml:"webhooks"`
+}
+
+// Webhooks says how the receivers of outcomes are reached; which these are the
+// policy document says.
+type Webhooks struct {
+	// CA is the path of the PEM certificates that receivers' certificates must
+	// chain to; leave it out to take the system's.
+	CA string `yaml:"ca"`
+	// Proxy is the URL of an HTTP proxy that makes all connections; leave it out to
+	// connect directly. The environment names none.
+	Proxy string `yaml:"proxy"`
+	// AllowNetworks are networks (CIDR) that may be connected to although they are
+	// not of the public internet.
+	AllowNetworks []string `yaml:"allow_networks"`
+	// Ports are those that receivers may listen on; leave it out for 443. The
+	// process gives up all others at its start, before it knows any receiver.
+	Ports []uint16 `yaml:"ports"`
+}
+
+func (w Webhooks) check(f *faults) {
+	if u, err := url.Parse(w.Proxy); w.Proxy != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil) {
+		f.add("webhooks.proxy is not the URL of a proxy: http or https, no user")
+	}
+	for _, n := range w.AllowNetworks {
+		if p, err := netip.ParsePrefix(n); err != nil || p.Masked() != p {
+			f.add("webhooks.allow_networks: %q is not a network such as 10.1.0.0/16", n)
+		}
+	}
+	if slices.Contains(w.Ports, 0) {
+		f.add("webhooks.ports: 0 is no port")
+	}
 }
 
 // Limits are those of one instance of the proposer: two instances let a user do
@@ -166,6 +201,7 @@ func (p *Proposer) Validate() error {
 	}
 	p.checkIssuers(&f)
 	p.Limits.check(&f)
+	p.Webhooks.check(&f)
 	return f.join()
 }
 
@@ -193,7 +229,7 @@ func (p *Proposer) checkIssuers(f *faults) {
 func (p *Proposer) resolve(dir string) {
 	p.Service.resolve(dir)
 	p.Listen.resolve(dir)
-	absolute(dir, &p.ClientCA)
+	absolute(dir, &p.ClientCA, &p.Webhooks.CA)
 	if p.Tokens != nil {
 		absolute(dir, &p.Tokens.JWKS)
 	}

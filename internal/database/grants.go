@@ -18,13 +18,15 @@ type grant struct {
 	table     string
 	columns   string // of SELECT, INSERT, UPDATE; empty: all
 	rows      string // SQL condition; empty: all
+	// check is what holds of a row after UPDATE; empty: rows.
+	check string
 }
 
 // Columns that a writer sets; the others have defaults that it cannot touch:
 // identities, times, states.
 const (
 	requestColumns = "id, body, hash, fingerprint, owner, kind, wallet, expires_at"
-	taskColumns    = "consumer, request_id"
+	taskColumns    = "consumer, request_id, leased_until"
 	taskState      = "state, available_at, attempts, seen_reply, note, leased_until, version"
 	replyColumns   = "request_id, sender, body, attachment, epochs, decisive"
 	replyPublic    = "id, request_id, sender, body, epochs, decisive, created_at"
@@ -46,8 +48,8 @@ func grants(service string) []grant {
 		return proposerGrants()
 	case secrets.ServiceOperator:
 		return []grant{
-			{"SELECT", "notice", "", "topic = 'policy'"},
-			{"INSERT", "notice", noticeColumns, "topic = 'policy' AND sender = " + own(service)},
+			{privilege: "SELECT", table: "notice", rows: "topic = 'policy'"},
+			{privilege: "INSERT", table: "notice", columns: noticeColumns, rows: "topic = 'policy' AND sender = " + own(service)},
 		}
 	case secrets.ServiceSigning:
 		return signingGrants()
@@ -61,15 +63,30 @@ func own(service string) string { return pq.QuoteLiteral(service) }
 
 func proposerGrants() []grant {
 	return []grant{
-		{"SELECT", "request", "", ""},
-		{"INSERT", "request", requestColumns, ""},
-		{"SELECT", "task", "", ""},
-		{"INSERT", "task", taskColumns, ""},
-		{"SELECT", "reply", replyPublic, ""},
-		{"SELECT", "result", "", ""},
-		{"SELECT", "notice", "", "topic = 'policy'"},
-		{"SELECT", "wallet", walletPublic, ""},
-		{"SELECT", "account", accountPublic, ""},
+		{privilege: "SELECT", table: "request"},
+		{privilege: "INSERT", table: "request", columns: requestColumns},
+		{privilege: "SELECT", table: "task"},
+		{privilege: "INSERT", table: "task", columns: taskColumns + ", available_at"},
+		proposerTasks(),
+		{privilege: "DELETE", table: "task", rows: webhookTasks},
+		{privilege: "SELECT", table: "reply", columns: replyPublic},
+		{privilege: "SELECT", table: "result"},
+		{privilege: "SELECT", table: "notice", rows: "topic = 'policy'"},
+		{privilege: "SELECT", table: "wallet", columns: walletPublic},
+		{privilege: "SELECT", table: "account", columns: accountPublic},
+	}
+}
+
+// webhookTasks are the tasks of outcome webhooks, which the proposer consumes.
+const webhookTasks = "consumer LIKE 'webhook:%'"
+
+// proposerTasks are the two kinds of tasks that the proposer changes. Of the signing
+// service's it may change none without cancelling its request.
+func proposerTasks() grant {
+	signing := "consumer = " + own(secrets.ServiceSigning)
+	return grant{
+		privilege: "UPDATE", table: "task", columns: "cancelled, " + taskState,
+		rows: webhookTasks + " OR " + signing, check: webhookTasks + " OR (" + signing + " AND cancelled)",
 	}
 }
 
@@ -78,25 +95,25 @@ func proposerGrants() []grant {
 func signingGrants() []grant {
 	mine := "consumer = " + own(secrets.ServiceSigning)
 	return []grant{
-		{"SELECT", "request", "", ""},
-		{"SELECT", "task", "", ""},
-		{"INSERT", "task", taskColumns, ""},
-		{"UPDATE", "task", taskState, mine},
-		{"DELETE", "task", "", mine},
-		{"SELECT", "reply", "", ""},
-		{"SELECT", "intent", "", ""},
-		{"INSERT", "intent", intentColumns, ""},
-		{"SELECT", "result", "", ""},
-		{"INSERT", "result", resultColumns, ""},
-		{"SELECT", "notice", "", ""},
-		{"INSERT", "notice", noticeColumns, "topic = 'hello' AND sender = " + own(secrets.ServiceSigning)},
-		{"DELETE", "notice", "", "expires_at < now()"},
-		{"SELECT", "wallet", "", ""},
-		{"INSERT", "wallet", walletColumns, ""},
-		{"SELECT", "account", "", ""},
-		{"INSERT", "account", accountColumns, ""},
-		{"SELECT", "audit_entry", "", ""},
-		{"INSERT", "audit_entry", auditColumns, ""},
+		{privilege: "SELECT", table: "request"},
+		{privilege: "SELECT", table: "task"},
+		{privilege: "INSERT", table: "task", columns: taskColumns},
+		{privilege: "UPDATE", table: "task", columns: taskState, rows: mine},
+		{privilege: "DELETE", table: "task", rows: mine},
+		{privilege: "SELECT", table: "reply"},
+		{privilege: "SELECT", table: "intent"},
+		{privilege: "INSERT", table: "intent", columns: intentColumns},
+		{privilege: "SELECT", table: "result"},
+		{privilege: "INSERT", table: "result", columns: resultColumns},
+		{privilege: "SELECT", table: "notice"},
+		{privilege: "INSERT", table: "notice", columns: noticeColumns, rows: "topic = 'hello' AND sender = " + own(secrets.ServiceSigning)},
+		{privilege: "DELETE", table: "notice", rows: "expires_at < now()"},
+		{privilege: "SELECT", table: "wallet"},
+		{privilege: "INSERT", table: "wallet", columns: walletColumns},
+		{privilege: "SELECT", table: "account"},
+		{privilege: "INSERT", table: "account", columns: accountColumns},
+		{privilege: "SELECT", table: "audit_entry"},
+		{privilege: "INSERT", table: "audit_entry", columns: auditColumns},
 	}
 }
 
@@ -105,18 +122,18 @@ func signingGrants() []grant {
 func roleGrants(role string) []grant {
 	mine, sent := "consumer = "+own(role), "sender = "+own(role)
 	return []grant{
-		{"SELECT", "request", "", ""},
-		{"SELECT", "task", "", mine},
-		{"UPDATE", "task", taskState, mine},
-		{"DELETE", "task", "", mine},
-		{"INSERT", "reply", replyColumns, sent},
-		{"SELECT", "result", "", ""},
-		{"SELECT", "notice", "", "topic IN ('hello', 'policy') OR " + sent},
-		{"INSERT", "notice", noticeColumns, "topic = 'announcement' AND " + sent},
-		{"SELECT", "wallet", walletPublic, ""},
-		{"SELECT", "account", accountPublic, ""},
-		{"SELECT", "record", "", "role = " + own(role)},
-		{"INSERT", "record", recordColumns, "role = " + own(role)},
+		{privilege: "SELECT", table: "request"},
+		{privilege: "SELECT", table: "task", rows: mine},
+		{privilege: "UPDATE", table: "task", columns: taskState, rows: mine},
+		{privilege: "DELETE", table: "task", rows: mine},
+		{privilege: "INSERT", table: "reply", columns: replyColumns, rows: sent},
+		{privilege: "SELECT", table: "result"},
+		{privilege: "SELECT", table: "notice", rows: "topic IN ('hello', 'policy') OR " + sent},
+		{privilege: "INSERT", table: "notice", columns: noticeColumns, rows: "topic = 'announcement' AND " + sent},
+		{privilege: "SELECT", table: "wallet", columns: walletPublic},
+		{privilege: "SELECT", table: "account", columns: accountPublic},
+		{privilege: "SELECT", table: "record", rows: "role = " + own(role)},
+		{privilege: "INSERT", table: "record", columns: recordColumns, rows: "role = " + own(role)},
 	}
 }
 
@@ -157,12 +174,16 @@ func (g grant) statements(service, role string) []string {
 	if rows == "" {
 		rows = "true"
 	}
+	check := g.check
+	if check == "" {
+		check = rows
+	}
 	condition := "USING (" + rows + ")"
 	switch g.privilege {
 	case "INSERT":
 		condition = "WITH CHECK (" + rows + ")"
 	case "UPDATE":
-		condition += " WITH CHECK (" + rows + ")"
+		condition += " WITH CHECK (" + check + ")"
 	}
 	return []string{
 		fmt.Sprintf("GRANT %s%s ON %s.%s TO %s", g.privilege, columns, Schema, g.table, role),

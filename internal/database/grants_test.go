@@ -19,7 +19,8 @@ import (
 var allowed = map[string][]string{
 	"proposer": {
 		"SELECT request *", "INSERT request id,body,hash,fingerprint,owner,kind,wallet,expires_at",
-		"SELECT task *", "INSERT task consumer,request_id",
+		"SELECT task *", "INSERT task consumer,request_id,leased_until,available_at",
+		"UPDATE task cancelled,state,available_at,attempts,seen_reply,note,leased_until,version", "DELETE task",
 		"SELECT reply id,request_id,sender,body,epochs,decisive,created_at",
 		"SELECT result *", "SELECT notice *",
 		"SELECT wallet id,owner,descriptor,created_at",
@@ -27,7 +28,7 @@ var allowed = map[string][]string{
 	},
 	"operator": {"SELECT notice *", "INSERT notice topic,key,sender,body,expires_at"},
 	"signing": {
-		"SELECT request *", "SELECT task *", "INSERT task consumer,request_id",
+		"SELECT request *", "SELECT task *", "INSERT task consumer,request_id,leased_until",
 		"UPDATE task state,available_at,attempts,seen_reply,note,leased_until,version", "DELETE task",
 		"SELECT reply *", "SELECT intent *", "INSERT intent request_id,instance,body",
 		"SELECT result *", "INSERT result request_id,status,body",
@@ -170,7 +171,7 @@ func another(service string) string {
 func TestAttackRowsOfAnotherRole(t *testing.T) {
 	d := databasetest.New(t)
 	for _, statement := range []string{
-		`INSERT INTO countersign.task (consumer, request_id) SELECT c, gen_random_uuid() FROM unnest('{signing,fraud,approval}'::text[]) c`,
+		`INSERT INTO countersign.task (consumer, request_id) SELECT c, gen_random_uuid() FROM unnest('{signing,fraud,approval,webhook:a,webhook:b,webhooks}'::text[]) c`,
 		`INSERT INTO countersign.record (role, seq, body, mac) VALUES ('fraud', 0, 'x', decode(repeat('00', 32), 'hex'))`,
 		`INSERT INTO countersign.notice (topic, key, sender, body) VALUES ('announcement', 'k', 'fraud', 'x')`,
 	} {
@@ -198,7 +199,8 @@ func TestAttackRowsOfAnotherRole(t *testing.T) {
 		{"result-by-role", "fraud", "INSERT INTO countersign.result (request_id, status, body) VALUES ('" + uuid + "', 'signed', '')"},
 		{"change-result", "signing", "UPDATE countersign.result SET status = 'signed'"},
 		{"change-request", "proposer", "UPDATE countersign.request SET body = 'x'"},
-		{"take-task", "proposer", "SELECT 1 FROM countersign.task FOR UPDATE"},
+		{"take-task", "proposer", "UPDATE countersign.task SET consumer = 'webhook:a'"},
+		{"change-task-of-signing", "proposer", "UPDATE countersign.task SET state = 2 WHERE consumer = 'signing'"},
 		{"backdate-request", "proposer", "INSERT INTO countersign.request (submitted_at) VALUES (now())"},
 	} {
 		t.Run("fail/"+c.name, func(t *testing.T) {
@@ -215,7 +217,11 @@ func TestAttackRowsOfAnotherRole(t *testing.T) {
 	}{
 		{"fraud", "SELECT FROM countersign.task", 1},
 		{"authorization", "SELECT FROM countersign.task", 0},
-		{"signing", "SELECT FROM countersign.task", 3},
+		{"signing", "SELECT FROM countersign.task", 6},
+		{"proposer", "SELECT FROM countersign.task", 6},
+		{"proposer", "UPDATE countersign.task SET cancelled = true, version = version + 1", 3}, // signing's and the webhooks'
+		{"proposer", "UPDATE countersign.task SET note = 'mine' WHERE consumer <> 'signing'", 2},
+		{"proposer", "DELETE FROM countersign.task", 2},
 		{"signing", "UPDATE countersign.task SET note = 'mine'", 1},
 		{"approval", "DELETE FROM countersign.task", 1},
 		{"approval", "SELECT FROM countersign.record", 0},

@@ -3,6 +3,7 @@ package dev
 import (
 	"fmt"
 	"net"
+	"net/netip"
 
 	"go.yaml.in/yaml/v3"
 
@@ -14,6 +15,7 @@ import (
 type addresses struct {
 	proposer string
 	console  string
+	receiver string            // where a webhook's receiver may listen; nothing of ours does
 	health   map[string]string // by service
 }
 
@@ -41,6 +43,9 @@ func pickAddresses() (addresses, error) {
 		return a, err
 	}
 	if a.console, err = pick(); err != nil {
+		return a, err
+	}
+	if a.receiver, err = pick(); err != nil {
 		return a, err
 	}
 	for _, s := range services() {
@@ -83,8 +88,18 @@ func configs(l layout, a addresses, db config.Database) map[string]any {
 		Tokens:   &config.Tokens{JWKS: l.tls("jwks.json"), Issuer: tokenIssuer, Audience: tokenAudience},
 		ClientCA: l.tls("users.pem"),
 		Limits:   config.Limits{Submissions: plenty, Reads: plenty},
+		Webhooks: config.Webhooks{CA: l.tls("ca.pem"), AllowNetworks: []string{"127.0.0.0/8", "::1/128"}, Ports: []uint16{portOf(a.receiver)}},
 	}
 	return out
+}
+
+// portOf returns the port of an address that was picked.
+func portOf(address string) uint16 {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		panic(err) // it is one that net.Listen gave
+	}
+	return a.Port()
 }
 
 // plenty lets one user load a whole deployment, as benchmarks do.

@@ -116,6 +116,10 @@ func (a *authority) issue(name string, usage x509.ExtKeyUsage) (certificate, key
 	return certificateBlock(der), key, hex.EncodeToString(sum[:]), err
 }
 
+// receiver names the certificate that a receiver of webhooks on this machine can
+// use.
+const receiver = "receiver"
+
 // makeCertificates writes the servers' certificates and the user's client
 // certificate (with its key in the same file) and returns the latter's
 // fingerprint.
@@ -124,7 +128,7 @@ func makeCertificates(l layout) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, service := range []string{serviceProposer, serviceApproval} {
+	for _, service := range []string{serviceProposer, serviceApproval, receiver} {
 		certificate, key, _, err := servers.issue("localhost", x509.ExtKeyUsageServerAuth)
 		if err != nil {
 			return "", err

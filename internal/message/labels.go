@@ -48,6 +48,8 @@ const (
 	// LabelShares is the context of the hash over the sealed shares that an
 	// approval names for an epoch.
 	LabelShares = "countersign/v1/shares"
+	// LabelWebhook is the info prefix of one webhook's signing secret.
+	LabelWebhook = "countersign/v1/webhook"
 )
 
 // TagStatement is the "tag" parameter of a user's HTTP message signature over

@@ -18,6 +18,7 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/queue"
+	"github.com/countersign/countersign/secrets"
 )
 
 const namespace = "countersign"
@@ -79,11 +80,14 @@ type Metrics struct {
 	requests map[Outcome]prometheus.Counter
 	ends     map[string]prometheus.Counter
 	took     prometheus.Histogram
+	service  string
+	webhooks map[string]prometheus.Counter // of the proposer
 }
 
 // New returns the metrics of a service, in a registry of their own.
 func New(cfg Config) *Metrics {
 	m := &Metrics{
+		service:  cfg.Service,
 		registry: prometheus.NewRegistry(),
 		requests: map[Outcome]prometheus.Counter{}, ends: map[string]prometheus.Counter{},
 	}
@@ -125,6 +129,35 @@ func (m *Metrics) count(service string) {
 		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
 	})
 	m.registry.MustRegister(requests, ends, m.took)
+	if service == secrets.ServiceProposer {
+		m.countWebhooks()
+	}
+}
+
+// webhookEnds are how deliveries to webhooks end; what is none of these is other.
+var webhookEnds = []string{"delivered", "failed", "given_up", "gone", "unverified", "skipped", string(Other)}
+
+func (m *Metrics) countWebhooks() {
+	deliveries := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "webhook_deliveries_total",
+		Help: "Attempts to tell a webhook how a request has ended, by what came of them.",
+	}, []string{"end"})
+	m.webhooks = map[string]prometheus.Counter{}
+	for _, end := range webhookEnds {
+		m.webhooks[end] = deliveries.WithLabelValues(end)
+	}
+	m.registry.MustRegister(deliveries)
+}
+
+// Webhook counts how a delivery to a webhook ended; only the proposer has any.
+func (m *Metrics) Webhook(end string) {
+	c, ok := m.webhooks[end]
+	if !ok {
+		c = m.webhooks[string(Other)]
+	}
+	if c != nil {
+		c.Inc()
+	}
 }
 
 // Epochs shows how many epochs are open at this service: to the signing
@@ -156,9 +189,13 @@ func (m *Metrics) Request(o Outcome) {
 }
 
 // Settled counts a batch; it makes Metrics a queue.Observer. What a policy
-// service has decided its verdicts say.
-func (m *Metrics) Settled(_ string, verdicts []queue.Verdict, took time.Duration) {
+// service has decided its verdicts say; those of a consumer of another name, such as
+// a webhook's, decide nothing, and take as long as somebody else does.
+func (m *Metrics) Settled(consumer string, verdicts []queue.Verdict, took time.Duration) {
 	m.ends[endSettled].Add(float64(len(verdicts)))
+	if consumer != m.service {
+		return
+	}
 	for _, v := range verdicts {
 		m.took.Observe(took.Seconds())
 		switch {

@@ -160,6 +160,34 @@ func TestOutcomesOfOtherServices(t *testing.T) {
 	}
 }
 
+// What a webhook's consumer settles is delivered and decides nothing.
+func TestWebhooks(t *testing.T) {
+	m := newMetrics(t, "proposer")
+	m.Settled("webhook:books", []queue.Verdict{{Disposition: queue.Park}, {Disposition: queue.Done}}, time.Minute)
+	for _, end := range []string{"delivered", "delivered", "failed", "given_up", "gone", "unverified", "skipped", "nonsense"} {
+		m.Webhook(end)
+	}
+	_, families := scrape(t, m)
+	for end, want := range map[string]float64{"delivered": 2, "failed": 1, "given_up": 1, "gone": 1, "unverified": 1, "skipped": 1, "other": 1} {
+		if got := value(t, families, "countersign_webhook_deliveries_total", map[string]string{"end": end}); got != want {
+			t.Errorf("%s counts %v, want %v", end, got, want)
+		}
+	}
+	for _, o := range []string{"accepted", "other"} {
+		if got := value(t, families, "countersign_requests_total", map[string]string{"outcome": o}); got != 0 {
+			t.Errorf("%v requests are %s", got, o)
+		}
+	}
+	if got := value(t, families, "countersign_queue_deliveries_total", map[string]string{"end": "settled"}); got != 2 {
+		t.Errorf("%v tasks were settled", got)
+	}
+	fraud := newMetrics(t, message.RoleFraud)
+	fraud.Webhook("delivered") // it has none, and that is no fault
+	if _, families := scrape(t, fraud); families["countersign_webhook_deliveries_total"] != nil {
+		t.Error("a policy service counts webhooks")
+	}
+}
+
 // TestAttackSecretOrIdentityInMetricLabels gives the metrics secrets, ids and
 // names wherever a request, a row or a caller's mistake could carry them, and
 // holds every label against the closed set.
@@ -170,7 +198,10 @@ func TestAttackSecretOrIdentityInMetricLabels(t *testing.T) {
 			"approved", "rejected", "waiting", "signed", "done", "expired", "failed", "cancelled",
 			"accepted", "repeated", "conflict", "other",
 		},
-		"end":     {"settled", "failed", "lease_lost"},
+		"end": {
+			"settled", "failed", "lease_lost",
+			"delivered", "given_up", "gone", "unverified", "skipped", "other",
+		},
 		"db_name": {"countersign"},
 	}
 	// Labels of the process itself: the same at every request.
@@ -189,6 +220,7 @@ func TestAttackSecretOrIdentityInMetricLabels(t *testing.T) {
 			m.Failed(secret, 1, false)
 			m.Ended(message.Status(secret))
 			m.Request(metrics.Outcome("alice " + id))
+			m.Webhook("https://alice.example/" + id)
 			m.Submitted([]queue.Outcome{-1, 1 << 30})
 			text, families := scrape(t, m)
 			for _, word := range []string{secret, id, "alice", "127.0.0.1", "db.test", database.Role(service)} {

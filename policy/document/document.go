@@ -26,6 +26,8 @@ type Document struct {
 	Grants    []Grant                  `yaml:"grants"`
 	Fraud     Fraud                    `yaml:"fraud"`
 	Approval  Approval                 `yaml:"approval"`
+	// Webhooks are told how requests end.
+	Webhooks []Webhook `yaml:"webhooks,omitempty"`
 }
 
 // User is a person or an application that may submit requests.

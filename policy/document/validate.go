@@ -26,7 +26,12 @@ var (
 	// ethereumForm is the one form in which effects name an account of eip155:
 	// another would never match.
 	ethereumForm = regexp.MustCompile(`^eip155:[1-9][0-9]{0,18}:0x[0-9a-f]{40}$`)
-	assetForm    = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}/[-a-z0-9]{3,8}:[-.%a-zA-Z0-9]{1,128}$`)
+	// webhookForm is the form of webhook ids: they stand in consumers' names.
+	webhookForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+	// hostForm is a name in lower case or an address: no underscore, no
+	// percent-encoding, no zone.
+	hostForm  = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|[0-9a-f:.]{2,45})$`)
+	assetForm = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}/[-a-z0-9]{3,8}:[-.%a-zA-Z0-9]{1,128}$`)
 )
 
 // Validate reports every fault of the document at once. It reads nothing but
@@ -40,6 +45,7 @@ func (d *Document) Validate(genesis message.Genesis) error {
 	v.grants()
 	v.fraud()
 	v.approval()
+	v.webhooks()
 	return errors.Join(v.faults...)
 }
 

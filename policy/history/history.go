@@ -233,16 +233,32 @@ func (c *Chain) breaks(why string, seq int64) error {
 // (the connection may have broken when it was written, or others of the same
 // call were) the next CatchUp tells; until then nothing may rest on it.
 func (c *Chain) Append(ctx context.Context, bodies ...[]byte) error {
+	return c.AppendFor(ctx, nil, bodies...)
+}
+
+// Request names a request by its id and the SHA-256 of its envelope.
+type Request struct {
+	ID   string
+	Hash message.Hash
+}
+
+// AppendFor is Append for entries that are about requests which were heard of
+// and not read: it is ErrConflict as well where the stored ones are others.
+func (c *Chain) AppendFor(ctx context.Context, heard []Request, bodies ...[]byte) error {
 	if c.broken != nil {
 		return c.broken
 	}
 	if c.head.Seq == 0 {
 		return ErrEmpty
 	}
+	statement, more := c.sql.append, []any(nil)
+	if len(heard) > 0 {
+		statement, more = c.sql.appendFor, requestArrays(heard)
+	}
 	head := c.head
 	for _, body := range bodies {
 		var err error
-		if head, err = c.insert(ctx, c.sql.append, head, body); err != nil {
+		if head, err = c.insert(ctx, statement, head, body, more...); err != nil {
 			return err
 		}
 	}

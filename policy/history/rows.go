@@ -15,20 +15,23 @@ import (
 // statements are prepared once on each connection. A body that is too large is
 // read as far as shows that it is.
 type statements struct {
-	read, first, append *database.Statement
+	read, first, append, appendFor *database.Statement
 }
 
 // An append stands only behind the entry that is remembered, MAC and body: so
 // one statement both looks and writes, and who deletes or changes the last
 // entry is noticed by the next append and not only by the next look.
 func newStatements() *statements {
+	const behind = "INSERT INTO countersign.record (role, seq, body, mac)" +
+		" SELECT $1::text, $2::bigint, $3::bytea, $4::bytea WHERE EXISTS (SELECT FROM countersign.record" +
+		" WHERE role = $1 AND seq = $2 - 1 AND mac = $5 AND sha256(body) = $6)"
 	return &statements{
 		read: database.NewStatement("SELECT seq, substr(body, 1, $4), mac FROM countersign.record" +
 			" WHERE role = $1 AND seq >= $2 ORDER BY seq LIMIT $3"),
-		first: database.NewStatement("INSERT INTO countersign.record (role, seq, body, mac) VALUES ($1, $2, $3, $4)"),
-		append: database.NewStatement("INSERT INTO countersign.record (role, seq, body, mac)" +
-			" SELECT $1::text, $2::bigint, $3::bytea, $4::bytea WHERE EXISTS (SELECT FROM countersign.record" +
-			" WHERE role = $1 AND seq = $2 - 1 AND mac = $5 AND sha256(body) = $6)"),
+		first:  database.NewStatement("INSERT INTO countersign.record (role, seq, body, mac) VALUES ($1, $2, $3, $4)"),
+		append: database.NewStatement(behind),
+		appendFor: database.NewStatement(behind + " AND (SELECT bool_and((SELECT r.hash FROM countersign.request r WHERE r.id = o.id)" +
+			" IS NOT DISTINCT FROM o.hash) FROM unnest($7::uuid[], $8::bytea[]) AS o (id, hash))"),
 	}
 }
 
@@ -76,7 +79,7 @@ func scan(rows *sql.Rows) ([]Entry, error) {
 }
 
 // insert writes the entry that follows after and returns it as the new head.
-func (c *Chain) insert(ctx context.Context, s *database.Statement, after Head, body []byte) (Head, error) {
+func (c *Chain) insert(ctx context.Context, s *database.Statement, after Head, body []byte, more ...any) (Head, error) {
 	if len(body) > MaxBody {
 		return Head{}, fmt.Errorf("appending to record chain of %s: %d bytes: %w", c.role, len(body), ErrTooLarge)
 	}
@@ -89,10 +92,19 @@ func (c *Chain) insert(ctx context.Context, s *database.Statement, after Head, b
 	if after.Seq > 0 {
 		args = append(args, after.MAC[:], after.body[:])
 	}
-	if err := c.exec(ctx, s, args...); err != nil {
+	if err := c.exec(ctx, s, append(args, more...)...); err != nil {
 		return Head{}, fmt.Errorf("appending to record chain of %s: %w", c.role, err)
 	}
 	return h, nil
+}
+
+func requestArrays(list []Request) []any {
+	var ids pq.StringArray
+	var hashes pq.ByteaArray
+	for i := range list {
+		ids, hashes = append(ids, list[i].ID), append(hashes, list[i].Hash[:])
+	}
+	return []any{ids, hashes}
 }
 
 // exec inserts one row, or is ErrConflict.

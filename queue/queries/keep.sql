@@ -23,5 +23,5 @@ WITH kept AS (
     RETURNING 1
 )
 SELECT coalesce(bool_or(k.wanted), false),
-       1 / (count(*) = cardinality($2::uuid[]) AND (SELECT count(*) FROM done) = cardinality($8::uuid[]))::integer
+       1 / (count(*) = cardinality($2::uuid[]) AND (SELECT count(*) FROM done) = cardinality($8::uuid[]) /* grounds */)::integer
 FROM kept k

@@ -1,8 +1,10 @@
--- Every open request whose replies are there or whose time is over.
+-- Every open request whose replies are there, that was cancelled, or whose time
+-- is over.
 SELECT t.request_id
 FROM countersign.task t
 WHERE t.consumer = $1 AND t.state < 2 AND t.available_at <= now() AND t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes'
-  AND ((SELECT r.expires_at <= now() FROM countersign.request r WHERE r.id = t.request_id)
+  AND (t.cancelled
+       OR (SELECT r.expires_at <= now() FROM countersign.request r WHERE r.id = t.request_id)
        OR (
         SELECT count(*) <> t.seen_reply
            AND (coalesce(bool_or(p.decisive AND p.epochs && $4::bytea[]), false)

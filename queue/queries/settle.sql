@@ -11,4 +11,4 @@ WITH done AS (
     FROM unnest($3::uuid[], $4::bytea[], $5::bytea[], $6::text[], $7::boolean[])
         AS r (request_id, body, attachment, epochs, decisive)
 )
-SELECT 1 / (count(*) = cardinality($2::uuid[]))::integer, pg_notify('countersign_reply', $8) FROM done
+SELECT 1 / (count(*) = cardinality($2::uuid[]) /* grounds */)::integer, pg_notify('countersign_reply', $8) FROM done

@@ -25,6 +25,6 @@ WITH kept AS (
         AS r (request_id, body, attachment, epochs, decisive)
 )
 SELECT coalesce(bool_or(k.wanted), false),
-       1 / (count(*) = cardinality($2::uuid[]) AND (SELECT count(*) FROM done) = cardinality($8::uuid[]))::integer,
+       1 / (count(*) = cardinality($2::uuid[]) AND (SELECT count(*) FROM done) = cardinality($8::uuid[]) /* grounds */)::integer,
        pg_notify('countersign_reply', $14)
 FROM kept k

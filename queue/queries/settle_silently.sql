@@ -4,4 +4,4 @@ WITH done AS (
     WHERE t.consumer = $1 AND t.request_id = ANY($2::uuid[])
     RETURNING 1
 )
-SELECT 1 / (count(*) = cardinality($2::uuid[]))::integer FROM done
+SELECT 1 / (count(*) = cardinality($2::uuid[]) /* grounds */)::integer FROM done

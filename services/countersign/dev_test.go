@@ -34,6 +34,7 @@ func TestDevelopmentDeployment(t *testing.T) {
 			},
 		})
 	})
+	t.Run("Webhook", func(t *testing.T) { toldOutcome(t, bin, dir) })
 	t.Run("AttackSecretLeftInResponses", func(t *testing.T) { attackSecretLeftInResponses(t, dir) })
 	pids, err := filepath.Glob(filepath.Join(dir, "run", "*.pid"))
 	if err != nil || len(pids) != 5 {

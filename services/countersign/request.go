@@ -77,7 +77,8 @@ func await(ctx context.Context, c *client.Client, r api.Request, wait time.Durat
 }
 
 func (a *app) requestCommand() *cobra.Command {
-	return a.userFlags(group("request", "List, show and follow requests", a.requestList(), a.requestShow(), a.requestWatch()))
+	return a.userFlags(group("request", "List, show, follow and cancel requests",
+		a.requestList(), a.requestShow(), a.requestWatch(), a.requestCancel()))
 }
 
 func (a *app) requestList() *cobra.Command {
@@ -160,6 +161,25 @@ func (a *app) requestWatch() *cobra.Command {
 				return err
 			}
 			return a.showRequest(r, true)
+		},
+	}
+}
+
+func (a *app) requestCancel() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cancel ID",
+		Short: "Take a request back of which nothing is signed yet",
+		Args:  exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, err := a.connect(false)
+			if err != nil {
+				return err
+			}
+			r, err := c.Cancel(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.showRequest(r, !r.Ended())
 		},
 	}
 }

@@ -14,8 +14,8 @@ type counted struct {
 }
 
 // Submit submits a batch and counts what became of it.
-func (c counted) Submit(ctx context.Context, batch []queue.Submission, consumers []string) ([]queue.Outcome, error) {
-	outcomes, err := c.Queue.Submit(ctx, batch, consumers)
+func (c counted) Submit(ctx context.Context, batch []queue.Submission, to queue.Recipients) ([]queue.Outcome, error) {
+	outcomes, err := c.Queue.Submit(ctx, batch, to)
 	if err == nil {
 		c.metrics.Submitted(outcomes)
 	}

@@ -21,6 +21,7 @@ import (
 func main() {
 	boot.Main(secrets.ServiceProposer,
 		boot.Command{Name: "run", Does: "serve the API until SIGTERM", Run: run},
+		boot.Command{Name: "webhook-secret", Argument: "ID", Does: "print the secret of a webhook, for its receiver", RunWith: webhookSecret},
 	)
 }
 
@@ -49,12 +50,16 @@ func run(ctx context.Context, path string) error {
 	if err := allow(n, cfg); err != nil {
 		return err
 	}
+	webhooks, err := newWebhooks(n, server, cfg.Webhooks)
+	if err != nil {
+		return err
+	}
 	ready := readiness.Check{
 		Ready:     func(ctx context.Context) error { return errors.Join(n.PolicyActive(ctx), server.Entry()) },
 		Causes:    []readiness.Cause{{Err: node.ErrNoPolicy, Code: readiness.PolicyInactive}, {Err: proposer.ErrNoEntry, Code: readiness.IssuersUnread}},
 		Otherwise: readiness.NotReady,
 	}
-	parts := []node.Part{func(ctx context.Context) error {
+	parts := []node.Part{webhooks.Run, func(ctx context.Context) error {
 		return serve(ctx, server, cfg.Listen.Address, certificate)
 	}}
 	if tokens != nil {

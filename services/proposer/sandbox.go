@@ -16,7 +16,8 @@ import (
 const httpsPort = 443
 
 // allow says what the proposer needs beside what every service does: to listen
-// for users, to read a file of keys again, and to ask issuers.
+// for users, to read a file of keys again, to ask issuers, and to tell outcomes to
+// receivers.
 func allow(n *node.Node, cfg config.Proposer) error {
 	if err := n.AllowListening(cfg.Listen.Address); err != nil {
 		return err
@@ -35,7 +36,29 @@ func allow(n *node.Node, cfg config.Proposer) error {
 		}
 		n.Allow(sandbox.Config{ConnectTCP: []uint16{port, httpsPort}, Names: true, Roots: one.CAFile == ""})
 	}
+	ports, err := receiverPorts(cfg.Webhooks)
+	if err != nil {
+		return fmt.Errorf("webhooks.proxy: %w", err)
+	}
+	n.Allow(sandbox.Config{ConnectTCP: ports, Names: true, Roots: cfg.Webhooks.CA == ""})
 	return nil
+}
+
+// receiverPorts returns where receivers of outcomes listen, or the proxy that
+// makes the connections to them.
+func receiverPorts(w config.Webhooks) ([]uint16, error) {
+	if w.Proxy != "" {
+		u, err := url.Parse(w.Proxy)
+		if err != nil {
+			return nil, err
+		}
+		port, err := portOf(u)
+		return []uint16{port}, err
+	}
+	if len(w.Ports) > 0 {
+		return w.Ports, nil
+	}
+	return []uint16{httpsPort}, nil
 }
 
 // foldersOf returns the folder of a file that others replace, and of what it

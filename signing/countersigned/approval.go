@@ -51,16 +51,29 @@ func (v *Verifier) hear(r Reply) *voice {
 	}
 	m := seats[0].member
 	said := &voice{sum: message.Sum(r.Approval), seats: seats}
-	a := &said.approval
-	if message.VerifyEd25519(message.TypApproval, kid, m.key, r.Approval, a) != nil {
+	if !said.read(r, v.early.takeSpoken(said.sum, r.Attachment), kid) {
 		return nil
 	}
+	a := &said.approval
 	if a.Version != message.Version || a.Deployment != v.cfg.Deployment || v.own[a.Generation] == nil ||
 		a.Role != m.role || a.Instance != m.instance {
 		return nil
 	}
-	said.unreadable = message.Decode(r.Attachment, &said.attachment)
 	return said
+}
+
+// read verifies what is said under the key of the first seat, which all have,
+// unless that was done before.
+func (v *voice) read(r Reply, before *spoken, kid string) bool {
+	if before != nil {
+		v.approval, v.attachment, v.unreadable = before.approval, before.attachment, before.unreadable
+		return true
+	}
+	if message.VerifyEd25519(message.TypApproval, kid, v.seats[0].member.key, r.Approval, &v.approval) != nil {
+		return false
+	}
+	v.unreadable = message.Decode(r.Attachment, &v.attachment)
+	return true
 }
 
 // seats returns where a key is announced and usable now, newest epoch first.

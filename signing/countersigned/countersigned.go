@@ -84,6 +84,7 @@ type Verifier struct {
 	cfg     Config
 	own     map[int]*secrets.Secret // key "wallet" by generation
 	records *records
+	early   *early
 
 	mu     sync.RWMutex
 	epochs []*epoch // oldest first
@@ -99,7 +100,7 @@ func New(cfg Config) (*Verifier, error) {
 		start := time.Now()
 		cfg.Elapsed = func() time.Duration { return time.Since(start) }
 	}
-	v := &Verifier{cfg: cfg, own: map[int]*secrets.Secret{}, records: newRecords(cfg.Store, maxRecords)}
+	v := &Verifier{cfg: cfg, own: map[int]*secrets.Secret{}, records: newRecords(cfg.Store, maxRecords), early: newEarly()}
 	v.cfg.Interpreter.Descriptors = v.records
 	v.cfg.Interpreter.Accounts = transaction.NewAccounts(maxRecords)
 	for _, g := range cfg.Keyring.Generations() {

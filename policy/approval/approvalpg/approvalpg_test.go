@@ -36,7 +36,7 @@ func TestRequests(t *testing.T) {
 		_, err := proposer.Submit(t.Context(), []queue.Submission{{
 			ID: id, Body: body, Hash: message.Sum(body), Fingerprint: message.Sum(body), Owner: "alice",
 			Kind: "k", Wallet: "w", Expires: time.Now().Add(time.Hour),
-		}}, consumers)
+		}}, queue.Recipients{Consumers: consumers})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestAttackWaitingRequestsHidden(t *testing.T) {
 		_, err := proposer.Submit(t.Context(), []queue.Submission{{
 			ID: last, Body: body, Hash: message.Sum(body), Fingerprint: message.Sum(body), Owner: owner,
 			Kind: "k", Wallet: "w", Expires: time.Now().Add(time.Hour),
-		}}, []string{role})
+		}}, queue.Recipients{Consumers: []string{role}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,11 +23,14 @@ import (
 	"github.com/countersign/countersign/secrets/hygiene"
 )
 
-// Command is one verb of a service's command line.
+// Command is one verb of a service's command line. It has Run, or where it takes
+// one argument after the flags, RunWith.
 type Command struct {
-	Name string
-	Does string // one line of help
-	Run  func(ctx context.Context, configPath string) error
+	Name     string
+	Does     string // one line of help
+	Argument string // what RunWith takes, for the help
+	Run      func(ctx context.Context, configPath string) error
+	RunWith  func(ctx context.Context, configPath, argument string) error
 }
 
 // Exit codes of a service.
@@ -58,12 +61,12 @@ func Main(service string, commands ...Command) {
 }
 
 func run(ctx context.Context, service string, commands []Command, args []string, stderr io.Writer) int {
-	command, path, err := parse(service, commands, args)
+	command, err := parse(service, commands, args)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n%s", service, err, usage(service, commands))
 		return exitUsage
 	}
-	err = command.Run(ctx, path)
+	err = command(ctx)
 	if err == nil || (errors.Is(err, context.Canceled) && ctx.Err() != nil) {
 		return 0
 	}
@@ -71,9 +74,10 @@ func run(ctx context.Context, service string, commands []Command, args []string,
 	return exitFailure
 }
 
-func parse(service string, commands []Command, args []string) (Command, string, error) {
+// parse returns what the arguments ask for.
+func parse(service string, commands []Command, args []string) (func(context.Context) error, error) {
 	if len(args) == 0 {
-		return Command{}, "", errors.New("no command given")
+		return nil, errors.New("no command given")
 	}
 	for _, c := range commands {
 		if c.Name != args[0] {
@@ -83,20 +87,29 @@ func parse(service string, commands []Command, args []string) (Command, string, 
 		flags.SetOutput(io.Discard)
 		path := flags.String("config", "", "path of the configuration file")
 		if err := flags.Parse(args[1:]); err != nil {
-			return c, "", err
+			return nil, err
 		}
-		if *path == "" || flags.NArg() > 0 {
-			return c, "", errors.New("exactly --config FILE is wanted")
+		switch {
+		case c.RunWith == nil && (*path == "" || flags.NArg() > 0):
+			return nil, errors.New("exactly --config FILE is wanted")
+		case c.RunWith == nil:
+			return func(ctx context.Context) error { return c.Run(ctx, *path) }, nil
+		case *path == "" || flags.NArg() != 1:
+			return nil, fmt.Errorf("exactly --config FILE %s is wanted", c.Argument)
 		}
-		return c, *path, nil
+		return func(ctx context.Context) error { return c.RunWith(ctx, *path, flags.Arg(0)) }, nil
 	}
-	return Command{}, "", fmt.Errorf("unknown command %q", args[0])
+	return nil, fmt.Errorf("unknown command %q", args[0])
 }
 
 func usage(service string, commands []Command) string {
 	out := "usage:\n"
 	for _, c := range commands {
-		out += fmt.Sprintf("  %s %s --config FILE\n      %s\n", service, c.Name, c.Does)
+		argument := ""
+		if c.RunWith != nil {
+			argument = " " + c.Argument
+		}
+		out += fmt.Sprintf("  %s %s --config FILE%s\n      %s\n", service, c.Name, argument, c.Does)
 	}
 	return out
 }

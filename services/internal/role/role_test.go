@@ -245,7 +245,7 @@ func TestAttackIdentityInMetrics(t *testing.T) {
 	_, err = s.queue("proposer").Submit(s.ctx, []queue.Submission{{
 		ID: id, Body: body, Hash: message.Sum(body), Fingerprint: message.Sum(statement),
 		Owner: deploymenttest.User, Kind: string(message.KindWalletCreate), Expires: time.Now().Add(time.Hour),
-	}}, append([]string{message.RoleSigning}, d.Genesis.Roles...))
+	}}, queue.Recipients{Consumers: d.Genesis.Roles, Gatherer: message.RoleSigning})
 	s.must(err)
 
 	pages := []string{s.awaitFigure(message.RoleSigning, `countersign_requests_total{outcome="done",role="signing"} 1`)}

@@ -1,0 +1,65 @@
+package proposer
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
+// cancelWait is how long a call to cancel waits for the end, unless it asks for
+// another time: the signing service needs milliseconds.
+const cancelWait = 5 * time.Second
+
+// cancel is POST /v1/requests/{id}/cancel. What it takes back is a request of
+// which nothing was signed yet: the signing service heeds it until its intent is
+// committed, and its signed result says what came of it. Nobody else believes
+// the proposer in this either; all it can do is to keep something from being
+// signed, which it could anyhow.
+func (s *Server) cancel(w http.ResponseWriter, r *http.Request, user string) error {
+	wait, err := preferredWait(r.Header, s.limits.Wait)
+	if err != nil {
+		return err
+	}
+	if r.ContentLength != 0 {
+		return problem(CodeMalformedRequest, "cancel takes no body")
+	}
+	id, err := requestID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	view, err := s.owned(r.Context(), id, user)
+	if err != nil {
+		return err
+	}
+	if view.Result == nil {
+		if err := s.withdraw(w, r, id, max(wait, min(cancelWait, s.limits.Wait))); err != nil {
+			return err
+		}
+		if view, err = s.owned(r.Context(), id, user); err != nil {
+			return err
+		}
+	}
+	out, err := s.request(r.Context(), view)
+	switch {
+	case err != nil:
+		return err
+	case !out.Ended():
+		writeJSON(w, http.StatusAccepted, mediaType, out)
+	case out.Status != message.StatusCancelled:
+		return problem(CodeTooLate, "it ended as %s", out.Status)
+	default:
+		writeJSON(w, http.StatusOK, mediaType, out)
+	}
+	return nil
+}
+
+func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, id uuid.UUID, wait time.Duration) error {
+	if _, err := s.queue.Cancel(r.Context(), message.RoleSigning, id); err != nil {
+		return unavailable(err)
+	}
+	s.await(w, r, id, wait)
+	return nil
+}
