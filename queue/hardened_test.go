@@ -219,7 +219,7 @@ func TestReplyWhileItsRequestIsGathered(t *testing.T) {
 func TestFloodDoesNotStarveWhatFailed(t *testing.T) {
 	f := newFixture(t)
 	failed := f.submit(1)[0].ID
-	f.attack("UPDATE countersign.task SET attempts = 1")
+	f.attack("UPDATE countersign.task SET attempts = 1, leased_until = '-infinity'")
 	f.submit(100)
 	order := make(chan uuid.UUID, 200)
 	f.consume(f.queue("fraud"), queue.Consumer{Name: "fraud", Workers: 1, Batch: 1}, func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
