@@ -182,6 +182,9 @@ func TestSweepLeavesWhatIsWorkedOn(t *testing.T) {
 func TestReplyWhileItsRequestIsGathered(t *testing.T) {
 	f := newFixture(t)
 	s := f.submit(1)[0]
+	// Before it listens: of two replies it could else hear one, and miss the other.
+	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
+	f.reply("approval", queue.Reply{Epochs: []message.EpochID{epochA}})
 	signing := f.queue("signing")
 	heard := signing.Changed(queue.TopicAnnouncement)
 	var calls atomic.Int32
@@ -209,8 +212,6 @@ func TestReplyWhileItsRequestIsGathered(t *testing.T) {
 		}
 		return queue.Work{Verdicts: all(len(batch), queue.Verdict{Disposition: queue.Await})}, nil
 	})
-	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
-	f.reply("approval", queue.Reply{Epochs: []message.EpochID{epochA}})
 	receive(f, again)
 }
 
