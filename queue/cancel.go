@@ -11,7 +11,7 @@ import (
 // Cancel asks the gatherer to end a request as cancelled. It is heeded unless an
 // intent stands by then: the statement that writes one fails where the task was
 // marked meanwhile, and of a request that has one the gatherer is not told. It
-// reports whether there was an open task to mark; the result says what came of
+// reports whether this call has marked an open task; the result says what came of
 // it. To cancel twice is to cancel once.
 func (q *Queue) Cancel(ctx context.Context, gatherer string, request uuid.UUID) (marked bool, err error) {
 	stmt, err := q.sql.cancel.On(ctx, q.db, nil)

@@ -92,7 +92,7 @@ func (q *Queue) poll(ctx context.Context, p polling) {
 // consume is one worker. Whoever finds a full batch wakes another worker, so
 // that a burst wakes all of them and a single task only one.
 func (d *delivery) consume(ctx context.Context, bell *bell) {
-	claim := d.queue.claimer(d.consumer.Ended, d.queue.sql.claim, d.consumer.Name, d.consumer.Batch, d.consumer.Lease.Seconds())
+	claim := bell.told(d.queue.claimer(d.consumer.Ended, d.queue.sql.claim, d.consumer.Name, d.consumer.Batch, d.consumer.Lease.Seconds()))
 	failed := d.queue.claimer(d.consumer.Ended, d.queue.sql.claimFailed, d.consumer.Name, 1, d.consumer.Lease.Seconds())
 	for {
 		select {

@@ -208,7 +208,7 @@ func (d *delivery) deliver(ctx context.Context, b *batch) error {
 	}
 	d.committed(b, work.Verdicts)
 	if unparked {
-		d.again(b.ids())
+		d.free(b.ids())
 	}
 	if work.After != nil {
 		if err := d.finish(ctx, work.After); err != nil {

@@ -131,12 +131,19 @@ func (w *gathering) heard(h replyHint) {
 }
 
 func (w *gathering) wanted(list []uuid.UUID) {
-	if len(list) > 0 {
-		w.pushAll(list)
+	if len(list) == 0 {
+		w.lookAll()
+		wake(w.now)
 		return
 	}
-	w.lookAll()
-	wake(w.now)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range list {
+		if len(w.ready) > maxPartial {
+			return // as for replies: a full look finds what is true of it
+		}
+		w.push(id)
+	}
 }
 
 // push needs the lock.

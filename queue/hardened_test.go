@@ -189,7 +189,9 @@ func TestReplyWhileItsRequestIsGathered(t *testing.T) {
 	heard := signing.Changed(queue.TopicAnnouncement)
 	var calls atomic.Int32
 	again := make(chan struct{})
-	g := gatherer(time.Hour, epochA, "fraud", "approval")
+	// Polling is there for a machine so busy that the gatherer begins before its
+	// listener does; else it would never hear of the reply.
+	g := gatherer(3*time.Second, epochA, "fraud", "approval")
 	g.Workers = 1
 	f.gather(signing, g, func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
 		switch calls.Add(1) {

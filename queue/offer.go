@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -96,14 +98,17 @@ func (b *bell) offer(tasks []Task) {
 	}
 }
 
-// take returns at most so many offers, no request twice, and whether to look.
+// take returns at most so many offers, no request twice, and whether to look. What
+// has waited so long that it can be claimed is left to that.
 func (b *bell) take(most int) (offered []Task, look bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := min(len(b.offered), most)
 	seen := make(map[uuid.UUID]bool, n)
 	for _, t := range b.offered[:n] {
-		if !seen[t.Request] {
+		if time.Since(t.Submitted) > offerHold {
+			b.look = true
+		} else if !seen[t.Request] {
 			seen[t.Request] = true
 			offered = append(offered, t)
 		}
@@ -115,6 +120,32 @@ func (b *bell) take(most int) (offered []Task, look bool) {
 	}
 	look, b.look = b.look, false
 	return offered, look
+}
+
+// forget drops the offers of tasks that were claimed meanwhile: to begin with them
+// again would be to lose them to oneself.
+func (b *bell) forget(claimed *batch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.offered) == 0 {
+		return
+	}
+	ids := make(map[uuid.UUID]bool, claimed.size())
+	for _, id := range append(claimed.ids(), claimed.ended...) {
+		ids[id] = true
+	}
+	b.offered = slices.DeleteFunc(b.offered, func(t Task) bool { return ids[t.Request] })
+}
+
+// told has a claimer tell the bell what it claims.
+func (b *bell) told(claim claimer) claimer {
+	return func(ctx context.Context) (*batch, error) {
+		claimed, err := claim(ctx)
+		if err == nil {
+			b.forget(claimed)
+		}
+		return claimed, err
+	}
 }
 
 // rivalry remembers that another instance of the same kind is quicker.

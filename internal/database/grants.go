@@ -117,8 +117,8 @@ func signingGrants() []grant {
 	}
 }
 
-// roleGrants are those of a policy role. It does not see others' replies: it
-// decides for itself.
+// roleGrants are those of a policy role. It reads no other's replies: it
+// decides for itself. (Lone ones it can hear: see docs/decisions/queue.md.)
 func roleGrants(role string) []grant {
 	mine, sent := "consumer = "+own(role), "sender = "+own(role)
 	return []grant{
