@@ -82,19 +82,31 @@ func TestCancel(t *testing.T) {
 		f.gather(c.q, gatherer(10*time.Millisecond, epochA, roles...), c.handle)
 		f.wantStatus(s, "cancelled")
 	})
-	t.Run("between-claim-and-intent", func(t *testing.T) {
-		f := newFixture(t)
-		c := f.cancelling()
-		c.before = func(queue.Gathered) { c.before = nil; f.cancel(<-submitted) }
-		f.gather(c.q, gatherer(10*time.Millisecond, epochA, "fraud"), c.handle)
-		s := f.submit(1)[0]
-		submitted <- s
-		f.reply("fraud", queue.Reply{Body: []byte("1"), Epochs: []message.EpochID{epochA}})
-		f.wantStatus(s, "cancelled")
-		if n := f.count("SELECT count(*) FROM countersign.intent"); n != 0 {
-			t.Errorf("%d intents stand for a request that was cancelled", n)
-		}
-	})
+	for name, after := range map[string]func(*fixture){
+		"between-claim-and-intent": func(*fixture) {},
+		"AttackVersionPutBack": func(f *fixture) {
+			f.attack("UPDATE countersign.task SET version = 0 WHERE consumer = 'signing'")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			c := f.cancelling()
+			submitted := make(chan queue.Submission, 1)
+			c.before = func(queue.Gathered) {
+				c.before = nil
+				f.cancel(<-submitted)
+				after(f)
+			}
+			f.gather(c.q, gatherer(10*time.Millisecond, epochA, "fraud"), c.handle)
+			s := f.submit(1)[0]
+			submitted <- s
+			f.reply("fraud", queue.Reply{Body: []byte("1"), Epochs: []message.EpochID{epochA}})
+			f.wantStatus(s, "cancelled")
+			if n := f.count("SELECT count(*) FROM countersign.intent"); n != 0 {
+				t.Errorf("%d intents stand for a request that was cancelled", n)
+			}
+		})
+	}
 	t.Run("again", func(t *testing.T) {
 		f := newFixture(t)
 		s := f.submit(1)[0]
@@ -103,23 +115,6 @@ func TestCancel(t *testing.T) {
 		}
 		if n := f.count("SELECT version FROM countersign.task WHERE consumer = 'signing'"); n != 1 {
 			t.Errorf("the task's version is %d: who cancels again and again would hold up others", n)
-		}
-	})
-	t.Run("AttackVersionPutBack", func(t *testing.T) {
-		f := newFixture(t)
-		c := f.cancelling()
-		c.before = func(queue.Gathered) {
-			c.before = nil
-			f.cancel(<-submitted)
-			f.attack("UPDATE countersign.task SET version = 0 WHERE consumer = 'signing'")
-		}
-		f.gather(c.q, gatherer(10*time.Millisecond, epochA, "fraud"), c.handle)
-		s := f.submit(1)[0]
-		submitted <- s
-		f.reply("fraud", queue.Reply{Body: []byte("1"), Epochs: []message.EpochID{epochA}})
-		f.wantStatus(s, "cancelled")
-		if n := f.count("SELECT count(*) FROM countersign.intent"); n != 0 {
-			t.Errorf("%d intents stand for a request that was cancelled", n)
 		}
 	})
 	t.Run("after-the-intent", func(t *testing.T) {
@@ -148,9 +143,6 @@ func TestCancel(t *testing.T) {
 		}
 	})
 }
-
-// submitted passes a request on to a handler that has begun.
-var submitted = make(chan queue.Submission, 1)
 
 // TestAttackForgedWants: whoever is logged in to the database can notify of
 // requests that do not exist, as often as they like.

@@ -181,40 +181,57 @@ func TestSweepLeavesWhatIsWorkedOn(t *testing.T) {
 // works on the one before is not left to polling.
 func TestReplyWhileItsRequestIsGathered(t *testing.T) {
 	f := newFixture(t)
-	s := f.submit(1)[0]
-	// Before it listens: of two replies it could else hear one, and miss the other.
-	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
-	f.reply("approval", queue.Reply{Epochs: []message.EpochID{epochA}})
 	signing := f.queue("signing")
 	heard := signing.Changed(queue.TopicAnnouncement)
 	var calls atomic.Int32
-	again := make(chan struct{})
-	// Polling is there for a machine so busy that the gatherer begins before its
-	// listener does; else it would never hear of the reply.
-	g := gatherer(3*time.Second, epochA, "fraud", "approval")
+	gathered, again := make(chan struct{}, 10), make(chan struct{})
+	g := gatherer(time.Hour, epochA, "fraud", "approval")
 	g.Workers = 1
-	f.gather(signing, g, func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
-		switch calls.Add(1) {
-		case 1:
-			if err := signing.AskAgain(f.ctx, s.ID, []string{"fraud"}); err != nil {
-				return queue.Work{}, err
-			}
-			f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
-			// What is notified later is heard later.
-			for len(heard) > 0 {
-				<-heard
-			}
-			err := f.silent("fraud").Publish(f.ctx, queue.Notice{Topic: queue.TopicAnnouncement, Key: "k", Sender: "fraud"})
-			if err != nil {
-				return queue.Work{}, err
-			}
+	replyAgain := func(id uuid.UUID) error {
+		if err := signing.AskAgain(f.ctx, id, []string{"fraud"}); err != nil {
+			return err
+		}
+		f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
+		// What is notified later is heard later.
+		for len(heard) > 0 {
 			<-heard
-		case 2:
+		}
+		err := f.silent("fraud").Publish(f.ctx, queue.Notice{Topic: queue.TopicAnnouncement, Key: "k", Sender: "fraud"})
+		<-heard
+		return err
+	}
+	f.gather(signing, g, func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
+		var err error
+		switch n := calls.Add(1); {
+		case n <= untilHeard:
+			gathered <- struct{}{}
+			return queue.Work{Verdicts: all(len(batch), queue.Verdict{Disposition: queue.Done})}, nil
+		case n == untilHeard+1:
+			err = replyAgain(batch[0].Request)
+		case n == untilHeard+2:
 			close(again)
 		}
-		return queue.Work{Verdicts: all(len(batch), queue.Verdict{Disposition: queue.Await})}, nil
+		return queue.Work{Verdicts: all(len(batch), queue.Verdict{Disposition: queue.Await})}, err
 	})
+	for range untilHeard {
+		f.answered()
+		receive(f, gathered)
+	}
+	f.answered()
 	receive(f, again)
+}
+
+// untilHeard is how many requests one after the other are gathered when the last
+// was surely heard of: the looks at the start, and at each of three subscriptions,
+// bring four at most.
+const untilHeard = 5
+
+// answered submits a request to which two roles have replied.
+func (f *fixture) answered() {
+	f.Helper()
+	f.submit(1)
+	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
+	f.reply("approval", queue.Reply{Epochs: []message.EpochID{epochA}})
 }
 
 // TestFloodDoesNotStarveWhatFailed: however many new tasks there are, one that
