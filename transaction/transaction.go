@@ -56,6 +56,55 @@ type Effects struct {
 	FeeAsset string
 	// Message is the text or bytes of a message to be signed; nil otherwise.
 	Message []byte
+	// Details are what is written in the transaction beside its effects.
+	Details *Details
+}
+
+// Details are what is written in a transaction or in typed data, for rules and
+// people to look at: effects say what it does.
+type Details struct {
+	// Form is "legacy", "eip2930", "eip1559", "eip191" or "eip712".
+	Form string
+	// Chain is CAIP-2; From and To are CAIP-10, To empty for a contract creation
+	// and for what is no transaction.
+	Chain, From, To string
+	Value           *big.Int // nil where there is none
+	Nonce           *uint64
+	GasLimit        uint64
+	// FeePerGas and PriorityFeePerGas are the highest, in base units of the
+	// native asset; nil where there is none.
+	FeePerGas, PriorityFeePerGas *big.Int
+	Data                         []byte
+	Creates                      bool // a contract
+	// Calls are all calls that the transaction is known to make, the outermost
+	// first, the ones that are not understood included.
+	Calls []Call
+	// Typed is set for typed data (EIP-712).
+	Typed *Typed
+}
+
+// Call is one call of a contract. Function is its name with the types of its
+// arguments where it is known, Depth how many calls it is inside of.
+type Call struct {
+	To         string // CAIP-10
+	Selector   []byte // 4 bytes or fewer
+	Function   string
+	Value      *big.Int
+	Data       []byte // selector included
+	Depth      int
+	Delegate   bool // carried out with the caller's own assets
+	Understood bool
+}
+
+// Typed is typed data: its primary type and domain. ChainID is nil and Contract
+// (CAIP-10, or 0x address without chain) empty where the domain names none.
+type Typed struct {
+	PrimaryType   string
+	Name, Version string
+	ChainID       *big.Int
+	Contract      string
+	// Message is the message in JSON.
+	Message []byte
 }
 
 // Transaction is a payload decoded by its chain.

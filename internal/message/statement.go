@@ -20,6 +20,13 @@ const (
 	KindAccountCreate       Kind = "account.create"
 	KindEthereumTransaction Kind = "ethereum.transaction"
 	KindEthereumMessage     Kind = "ethereum.message"
+	// KindEthereumTypedData is EIP-712.
+	KindEthereumTypedData Kind = "ethereum.typed-data"
+	// KindPolicyUpdate carries a policy document that a quorum has signed.
+	KindPolicyUpdate Kind = "policy.update"
+	// KindWalletFreeze and KindUserFreeze stop a wallet or a user.
+	KindWalletFreeze Kind = "wallet.freeze"
+	KindUserFreeze   Kind = "user.freeze"
 )
 
 // need says which ids a kind's statement must name, and must not.
@@ -32,6 +39,10 @@ var kinds = map[Kind]need{
 	KindAccountCreate:       {wallet: true},
 	KindEthereumTransaction: {wallet: true, account: true},
 	KindEthereumMessage:     {wallet: true, account: true},
+	KindEthereumTypedData:   {wallet: true, account: true},
+	KindPolicyUpdate:        {},
+	KindWalletFreeze:        {wallet: true},
+	KindUserFreeze:          {},
 }
 
 // ErrUnknownKind says that a statement's kind is not in the table.

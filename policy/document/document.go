@@ -18,14 +18,32 @@ type Document struct {
 	Version int `yaml:"version"`
 	// Deployment is the deployment id, in hex, that the document is for.
 	Deployment string `yaml:"deployment"`
+	// Expires is when the document stops to count: from then on nothing is
+	// decided under it.
+	Expires Time `yaml:"expires"`
+	// Admins, where given, are the policy admins from the next version on.
+	// Without it they stay who they were.
+	Admins *Admins `yaml:"admins,omitempty"`
 	// Services are the identity keys of the services, by role; a role may
 	// have several while generations rotate. "signing" is one of them.
 	Services  map[string][]message.JWK `yaml:"services"`
 	Users     []User                   `yaml:"users"`
 	Approvers []Approver               `yaml:"approvers"`
-	Grants    []Grant                  `yaml:"grants"`
-	Fraud     Fraud                    `yaml:"fraud"`
-	Approval  Approval                 `yaml:"approval"`
+	// Groups name users and approvers together.
+	Groups []Group `yaml:"groups,omitempty"`
+	// Lists are address books and lists of accounts.
+	Lists []List `yaml:"lists,omitempty"`
+	// Assets give names and decimals to CAIP-19 ids.
+	Assets []Asset `yaml:"assets,omitempty"`
+	// Calls are the contract functions whose arguments rules may read.
+	Calls  []Call  `yaml:"calls,omitempty"`
+	Grants []Grant `yaml:"grants"`
+	// Rules decide, each role by its own.
+	Rules Rules `yaml:"rules"`
+	// Thaw lists the ids of freeze requests that count no more.
+	Thaw     []string `yaml:"thaw,omitempty"`
+	Fraud    Fraud    `yaml:"fraud"`
+	Approval Approval `yaml:"approval"`
 	// Webhooks are told how requests end.
 	Webhooks []Webhook `yaml:"webhooks,omitempty"`
 }
@@ -109,4 +127,105 @@ type Approval struct {
 type Threshold struct {
 	Asset  string `yaml:"asset"`
 	Amount Amount `yaml:"amount"`
+}
+
+// Admins are the keys that sign later documents, and how many of them must.
+type Admins struct {
+	Threshold int             `yaml:"threshold"`
+	Keys      []message.Admin `yaml:"keys"`
+}
+
+// Group is a named set of users and approvers, by their ids.
+type Group struct {
+	ID      string   `yaml:"id"`
+	Members []string `yaml:"members"`
+}
+
+// List is a named set of accounts: an address book whose entries stand here,
+// or a file that travels beside the document and is named by its digest.
+type List struct {
+	ID      string  `yaml:"id"`
+	Entries []Entry `yaml:"entries,omitempty"`
+	File    *File   `yaml:"file,omitempty"`
+}
+
+// Entry is one account (CAIP-10) of an address book. Since is when it was
+// added, which rules can ask for.
+type Entry struct {
+	Account string `yaml:"account"`
+	Label   string `yaml:"label,omitempty"`
+	Since   Time   `yaml:"since,omitempty"`
+}
+
+// File names a list's file: SHA-256 of its bytes, in hex, and how many entries
+// it has.
+type File struct {
+	SHA256  string `yaml:"sha256"`
+	Entries int    `yaml:"entries"`
+}
+
+// Asset is a name for a CAIP-19 id, with the decimals of its whole unit.
+type Asset struct {
+	ID       string `yaml:"id"`
+	Asset    string `yaml:"asset"`
+	Decimals int    `yaml:"decimals"`
+}
+
+// Call is a contract function whose arguments rules may read: Function in the
+// form name(type name,...), Contract (CAIP-10) or empty for every contract.
+type Call struct {
+	Contract string `yaml:"contract,omitempty"`
+	Function string `yaml:"function"`
+}
+
+// Rules are those of each role. A role without a rule that allows denies.
+type Rules struct {
+	Authorization []Rule `yaml:"authorization"`
+	Fraud         []Rule `yaml:"fraud"`
+	Approval      []Rule `yaml:"approval"`
+}
+
+// Of returns the rules of a role.
+func (r Rules) Of(role string) []Rule {
+	switch role {
+	case message.RoleAuthorization:
+		return r.Authorization
+	case message.RoleFraud:
+		return r.Fraud
+	case message.RoleApproval:
+		return r.Approval
+	}
+	return nil
+}
+
+// Effect is what a rule does where its condition is true.
+type Effect string
+
+// The effects. Deny wins over ask, ask over allow; without any of them the
+// request is denied.
+const (
+	EffectAllow Effect = "allow"
+	EffectAsk   Effect = "ask" // of the approval role only: people must agree
+	EffectDeny  Effect = "deny"
+)
+
+// Rule is one rule of a role: where When (CEL) is true, Effect. A condition that
+// fails denies.
+type Rule struct {
+	ID     string `yaml:"id"`
+	Effect Effect `yaml:"effect"`
+	// Kinds that the rule is about; empty: all.
+	Kinds []message.Kind `yaml:"kinds,omitempty"`
+	When  string         `yaml:"when"`
+	// Reason is shown where the rule denies or asks.
+	Reason string `yaml:"reason,omitempty"`
+	// UnknownCalls lets a rule that allows or asks cover transactions with
+	// calls that are not understood; without it such a rule does not apply to
+	// them.
+	UnknownCalls bool `yaml:"unknown_calls,omitempty"`
+	// Approvers and Quorum say of a rule that asks who must agree: ids of
+	// approvers or groups, and how many different persons. Empty and 0: those
+	// of the section approval.
+	Approvers []string `yaml:"approvers,omitempty"`
+	Quorum    int      `yaml:"quorum,omitempty"`
 }
