@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/countersign/countersign/queue"
 )
@@ -19,22 +20,25 @@ type submitFunc func(context.Context, []queue.Submission) ([]queue.Outcome, erro
 
 // batcher lets concurrent submissions share commits. One commit runs at a time:
 // a second beside it would take submissions away from the batch that gathers
-// meanwhile, and cost the database more than it gains. So a submission that
-// comes while none runs is committed at once, by its own caller and by itself;
-// those that come during a commit go together into the next, which follows
-// without a pause; its users take turns (backlog). Nothing else is ever waited
-// for. It is safe for concurrent use.
+// meanwhile, and cost the database more than it gains; and it begins only when
+// the batch before has its results, or was given the time for them (flights). So
+// a submission that comes while nothing is under way is committed at once, by its
+// own caller and by itself; those that come meanwhile go together into the next;
+// its users take turns (backlog). It is safe for concurrent use.
 type batcher struct {
 	submit submitFunc
 	mu     sync.Mutex
-	// waiting is empty unless committing.
+	// waiting is empty unless committing, or something is under way.
 	waiting    backlog
 	committing bool
+	flights    flights
+	timer      bool // looks when the last flight's time is over
 }
 
 type entry struct {
 	submission queue.Submission
 	outcome    queue.Outcome
+	flight     *flight
 	err        error
 	done       chan struct{}
 }
@@ -45,37 +49,76 @@ var errShortOutcome = errors.New("the queue returned another number of outcomes 
 var errBacklog = problem(CodeRateLimited, "too much of yours waits to be written")
 
 // add commits one submission, alone or with others, and returns what became
-// of it. When ctx ends first the submission may still be committed: the caller
+// of it. Landed is called when its result is there, or nobody waits for it any
+// more. When ctx ends first the submission may still be committed: the caller
 // finds out by sending the same bytes again.
-func (b *batcher) add(ctx context.Context, s queue.Submission) (queue.Outcome, error) {
+func (b *batcher) add(ctx context.Context, s queue.Submission) (outcome queue.Outcome, landed func(), err error) {
 	e := &entry{submission: s, done: make(chan struct{})}
 	leads, ok := b.enter(e)
 	if !ok {
-		return 0, errBacklog
+		return 0, nobody, errBacklog
 	}
+	landed = func() { b.land(e.flight) }
 	if leads {
 		defer b.handOver() // also after a panic, or nobody would ever commit again
 		b.commit([]*entry{e})
-		return e.outcome, e.err
+		return e.outcome, landed, e.err
 	}
 	select {
 	case <-e.done:
-		return e.outcome, e.err
+		return e.outcome, landed, e.err
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return 0, nobody, ctx.Err()
 	}
 }
+
+func nobody() {}
 
 // enter says whether the caller commits e itself; else e waits for its turn, if
 // there is room for it.
 func (b *batcher) enter(e *entry) (leads, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.committing {
-		return false, b.waiting.push(e)
+	if !b.committing && b.flights.hold() == 0 {
+		b.committing = true
+		return true, true
 	}
-	b.committing = true
-	return true, true
+	if !b.waiting.push(e) {
+		return false, false
+	}
+	b.start()
+	return false, true
+}
+
+// land takes one request out of its flight.
+func (b *batcher) land(f *flight) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f.open--
+	b.start()
+}
+
+// start has those committed who wait, if they may be; else it looks again when
+// they may. It needs the lock.
+func (b *batcher) start() {
+	if b.committing || b.waiting.size == 0 {
+		return
+	}
+	hold := b.flights.hold()
+	if hold == 0 {
+		b.committing = true
+		go b.drain()
+		return
+	}
+	if !b.timer {
+		b.timer = true
+		time.AfterFunc(hold, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.timer = false
+			b.start()
+		})
+	}
 }
 
 // handOver ends the leader's turn: it goes on with its own request, and
@@ -83,20 +126,14 @@ func (b *batcher) enter(e *entry) (leads, ok bool) {
 func (b *batcher) handOver() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting.size == 0 {
-		b.committing = false
-		return
-	}
-	go b.drain()
+	b.committing = false
+	b.start()
 }
 
-// drain commits until nobody waits.
+// drain commits until nobody waits, or those who do are held back.
 func (b *batcher) drain() {
-	for {
-		batch := b.next()
-		if batch == nil {
-			return
-		}
+	defer b.handOver()
+	for batch := b.next(); batch != nil; batch = b.next() {
 		b.commit(batch)
 	}
 }
@@ -105,9 +142,10 @@ func (b *batcher) drain() {
 func (b *batcher) next() []*entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	batch := b.waiting.batch(maxBatch)
-	b.committing = batch != nil
-	return batch
+	if b.flights.hold() > 0 {
+		return nil
+	}
+	return b.waiting.batch(maxBatch)
 }
 
 func (b *batcher) commit(batch []*entry) {
@@ -115,6 +153,7 @@ func (b *batcher) commit(batch []*entry) {
 	for i, e := range batch {
 		submissions[i] = e.submission
 	}
+	f := b.takeOff(batch)
 	outcomes, err := b.submit(context.Background(), submissions)
 	if err == nil && len(outcomes) != len(batch) {
 		err = errShortOutcome
@@ -125,4 +164,19 @@ func (b *batcher) commit(batch []*entry) {
 		}
 		close(e.done)
 	}
+	if err != nil {
+		b.mu.Lock()
+		f.open = 0
+		b.mu.Unlock()
+	}
+}
+
+func (b *batcher) takeOff(batch []*entry) *flight {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f := b.flights.begin(len(batch))
+	for _, e := range batch {
+		e.flight = f
+	}
+	return f
 }

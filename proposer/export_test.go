@@ -1,6 +1,11 @@
 package proposer
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/countersign/countersign/queue"
+)
 
 // Waiting returns how many submissions wait for a commit.
 func Waiting(s *Server) int {
@@ -39,3 +44,20 @@ func (b Buckets) Take(user string, now time.Time) bool {
 
 // Len returns how many buckets are kept.
 func (b Buckets) Len() int { return len(b.of) }
+
+// Batcher is what lets submissions share commits.
+type Batcher struct{ b *batcher }
+
+// FlightTime is how long what is under way holds back the rest.
+const FlightTime = flightTime
+
+// NewBatcher returns a batcher that commits by submit.
+func NewBatcher(submit func(context.Context, []queue.Submission) ([]queue.Outcome, error)) Batcher {
+	return Batcher{&batcher{submit: submit, waiting: backlog{limit: 1 << 20}}}
+}
+
+// Add commits one submission, and returns what tells that its result is there.
+func (b Batcher) Add(ctx context.Context, s queue.Submission) (landed func(), err error) {
+	_, landed, err = b.b.add(ctx, s)
+	return landed, err
+}

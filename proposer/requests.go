@@ -54,7 +54,8 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) er
 	if err != nil {
 		return err
 	}
-	outcome, err := s.batcher.add(r.Context(), submission)
+	outcome, landed, err := s.batcher.add(r.Context(), submission)
+	defer landed()
 	if errors.Is(err, errBacklog) {
 		return err
 	}
