@@ -98,8 +98,13 @@ func (in Interpreter) Meaning(ctx context.Context, p Parsed) (Meaning, error) {
 		err = in.walletCreate(&m)
 	case message.KindAccountCreate:
 		err = in.accountCreate(ctx, &m)
+	case message.KindPolicyUpdate, message.KindWalletFreeze, message.KindUserFreeze:
+		err = administration(&m)
 	default:
 		err = in.transaction(ctx, &m)
+	}
+	if s.DryRun {
+		m.Releases = nil
 	}
 	return m, err
 }

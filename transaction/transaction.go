@@ -17,8 +17,9 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
-// Move is value that leaves or reaches an account. Asset is a CAIP-19 id,
-// From and To are CAIP-10 ids (To is empty where the destination cannot be
+// Move is value that leaves or reaches an account, not always one of ours: a
+// contract may pay on another's word. Asset is a CAIP-19 id, with a token's own
+// id behind it where tokens differ (eip155:1/erc721:0x.../7). From and To are CAIP-10 ids (To is empty where the destination cannot be
 // told), Amount is in base units and never negative.
 type Move struct {
 	Asset  string
@@ -28,7 +29,8 @@ type Move struct {
 }
 
 // Allowance is the right to move up to Amount of Asset later, given to
-// Spender (CAIP-10).
+// Spender (CAIP-10). Without a limit it is 2^256-1; 0 takes it back, or less.
+// An asset without a token's id is the whole contract (eip155:1/erc721:0x...).
 type Allowance struct {
 	Asset   string
 	Owner   string
@@ -36,8 +38,10 @@ type Allowance struct {
 	Amount  *big.Int
 }
 
-// UnknownCall is a call whose effects are not understood: rules deny it by
-// default. To is empty for a contract creation. Selector has 4 bytes or fewer.
+// UnknownCall is a call whose effects are not understood, or typed data of which
+// that is so: rules deny it by default. To is empty for a contract creation and
+// for typed data without a contract. Selector has 4 bytes or fewer; of typed
+// data it is the beginning of the type hash.
 type UnknownCall struct {
 	To       string
 	Selector []byte
@@ -103,7 +107,9 @@ type Typed struct {
 	Name, Version string
 	ChainID       *big.Int
 	Contract      string
-	// Message is the message in JSON.
+	// Message is the message in JSON, in one spelling whatever was sent:
+	// integers are decimal strings, addresses and bytes lower-case hex, members
+	// stand in the order of the type.
 	Message []byte
 }
 
@@ -166,13 +172,15 @@ type Meaning struct {
 	// there are any.
 	WalletDescriptor  *message.WalletDescriptor
 	AccountDescriptor *message.AccountDescriptor
-	// WalletCreate, AccountCreate and Transaction are the decoded payload:
-	// one of them is set.
+	// WalletCreate, AccountCreate, Transaction, PolicyUpdate and Freeze are the
+	// decoded payload: one of them is set.
 	WalletCreate  *message.WalletCreate
 	AccountCreate *message.AccountCreate
 	Transaction   Transaction
+	PolicyUpdate  *message.PolicyUpdate
+	Freeze        *Freeze
 	Chain         Chain
 	Digests       []message.Digest
 	Effects       Effects
-	Releases      []Release
+	Releases      []Release // none of a dry run
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/go-json-experiment/json"
 
@@ -51,9 +54,7 @@ func describe(m transaction.Meaning) []string {
 	for _, v := range e.Allowances {
 		out = append(out, fmt.Sprintf("let %s take up to %s of %s", v.Spender, v.Amount, v.Asset))
 	}
-	for _, v := range e.Unknown {
-		out = append(out, fmt.Sprintf("UNKNOWN CALL to %q, selector %x, %d bytes: nobody can tell what it does", v.To, v.Selector, v.Size))
-	}
+	out = append(out, describeUnknown(e)...)
 	if e.Fee != nil {
 		out = append(out, fmt.Sprintf("pay a fee of at most %s of %s", e.Fee, e.FeeAsset))
 	}
@@ -61,5 +62,58 @@ func describe(m transaction.Meaning) []string {
 		// Its digest is the same for every account, so the account is named.
 		out = append(out, fmt.Sprintf("sign the message %q with account %s of wallet %s", e.Message, m.Account, m.Wallet))
 	}
+	return append(out, describeDetails(m)...)
+}
+
+// describeUnknown says loudly what nobody can tell.
+func describeUnknown(e transaction.Effects) []string {
+	var out []string
+	for _, v := range e.Unknown {
+		if e.Details != nil && e.Details.Typed != nil && len(e.Details.Calls) == 0 {
+			out = append(out, fmt.Sprintf("UNKNOWN TYPED DATA for %q, type hash %x...: nobody can tell what it allows", v.To, v.Selector))
+			continue
+		}
+		out = append(out, fmt.Sprintf("UNKNOWN CALL to %q, selector %x, %d bytes: nobody can tell what it does", v.To, v.Selector, v.Size))
+	}
 	return out
+}
+
+// describeDetails says what calls are made, and what typed data says.
+func describeDetails(m transaction.Meaning) []string {
+	d := m.Effects.Details
+	if d == nil {
+		return nil
+	}
+	var out []string
+	for _, c := range d.Calls {
+		verb, name := "call", c.Function
+		if c.Delegate {
+			verb = "DELEGATE everything that the caller has to"
+		}
+		if name == "" {
+			name = fmt.Sprintf("selector %x", c.Selector)
+		}
+		out = append(out, fmt.Sprintf("%s%s %s of %s", strings.Repeat("  ", c.Depth), verb, name, c.To))
+	}
+	if t := d.Typed; t != nil {
+		out = append(out, fmt.Sprintf("sign the typed data %s of %q, version %q, for contract %q, with account %s of wallet %s: %s",
+			t.PrimaryType, t.Name, t.Version, t.Contract, m.Account, m.Wallet, visible(t.Message)))
+	}
+	return out
+}
+
+// visible writes the characters that a terminal would not show as the escapes
+// of JSON.
+func visible(text []byte) string {
+	var out strings.Builder
+	for _, r := range string(text) {
+		if unicode.IsPrint(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&out, "\\u%04x", unit)
+		}
+	}
+	return out.String()
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"os"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/client"
@@ -33,6 +35,11 @@ type messagePayload struct {
 	Hex  string  `json:"hex,omitempty"`
 }
 
+// typedDataPayload is the payload of ethereum.typed-data.
+type typedDataPayload struct {
+	TypedData jsontext.Value `json:"typed_data"`
+}
+
 // target names whose key signs.
 type target struct{ wallet, account string }
 
@@ -42,7 +49,7 @@ func (t *target) add(c *cobra.Command) {
 }
 
 func (a *app) signCommand() *cobra.Command {
-	return a.userFlags(group("sign", "Ask for a signature", a.signTransaction(), a.signMessage()))
+	return a.userFlags(group("sign", "Ask for a signature", a.signTransaction(), a.signMessage(), a.signTypedData()))
 }
 
 func (a *app) signTransaction() *cobra.Command {
@@ -101,6 +108,44 @@ func (a *app) signMessage() *cobra.Command {
 	c.Flags().StringVar(&hex, "hex", "", "the message's bytes")
 	f.add(c)
 	return require(c, "account")
+}
+
+func (a *app) signTypedData() *cobra.Command {
+	var t target
+	var f submitFlags
+	c := &cobra.Command{
+		Use:   "typed-data --account ID FILE",
+		Short: "Sign typed data (EIP-712), as eth_signTypedData_v4 does",
+		Long: `Sign typed data (EIP-712). The file holds the JSON that eth_signTypedData_v4
+takes: {"types": ..., "primaryType": ..., "domain": ..., "message": ...}.
+Integers are decimal, and strings where they exceed 2^53-1.`,
+		Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			data, err := readTypedData(args[0])
+			if err != nil {
+				return err
+			}
+			return a.sign(cmd.Context(), t, message.KindEthereumTypedData, typedDataPayload{data}, f)
+		},
+	}
+	t.add(c)
+	f.add(c)
+	return require(c, "account")
+}
+
+// readTypedData finds out only whether the file holds a JSON object without
+// doubled members: what it means is for the services to say.
+func readTypedData(path string) (jsontext.Value, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var members map[string]jsontext.Value
+	if err := message.DecodeStrict(b, &members); err != nil {
+		return nil, advise(fmt.Errorf("%s is not a JSON object, or a member stands twice in it", path),
+			"give the JSON of eth_signTypedData_v4, not a string that contains it")
+	}
+	return b, nil
 }
 
 func (a *app) sign(ctx context.Context, t target, kind message.Kind, payload any, f submitFlags) error {

@@ -32,6 +32,15 @@ type MessageOutput struct {
 	Address   string `json:"address"`
 }
 
+// TypedDataOutput is the output object of an ethereum.typed-data. Signature is
+// 65 bytes r||s||v with v 27 or 28, as eth_signTypedData_v4 gives it; Digest is
+// what it is of, in 0x hex.
+type TypedDataOutput struct {
+	Signature string `json:"signature"`
+	Address   string `json:"address"`
+	Digest    string `json:"digest"`
+}
+
 // legacyV is what personal_sign adds to the recovery id.
 const legacyV = 27
 
@@ -47,6 +56,11 @@ func (Chain) Assemble(tx transaction.Transaction, account message.AccountDescrip
 		}
 		return t.assemble(signatures[0])
 	case *PersonalMessage:
+		if err := t.from.verify(account, t.digest, signatures[0]); err != nil {
+			return nil, err
+		}
+		return t.assemble(signatures[0])
+	case *TypedData:
 		if err := t.from.verify(account, t.digest, signatures[0]); err != nil {
 			return nil, err
 		}
@@ -96,9 +110,19 @@ func checkSigned(raw []byte, t *Transaction, signature []byte) error {
 }
 
 func (m *PersonalMessage) assemble(signature []byte) (jsontext.Value, error) {
+	return message.Encode(MessageOutput{Signature: legacySignature(signature), Address: m.from.text})
+}
+
+func (d *TypedData) assemble(signature []byte) (jsontext.Value, error) {
+	return message.Encode(TypedDataOutput{
+		Signature: legacySignature(signature), Address: d.from.text, Digest: toHex(d.digest.Value),
+	})
+}
+
+func legacySignature(signature []byte) string {
 	out := bytes.Clone(signature)
 	out[crypto.RecoveryIDOffset] += legacyV
-	return message.Encode(MessageOutput{Signature: toHex(out), Address: m.from.text})
+	return toHex(out)
 }
 
 // verify accepts r||s||recovery id by the account that the payload was decoded

@@ -1,13 +1,15 @@
-// Package ethereum understands Ethereum transactions and messages: legacy ones
-// with EIP-155 replay protection, EIP-2930, EIP-1559, and EIP-191 personal
-// messages, on every chain of the CAIP-2 namespace eip155. It tells what a
-// payload would do, computes the digest to be signed, and puts a signature
+// Package ethereum understands Ethereum transactions, messages and typed data:
+// transactions with EIP-155 replay protection, of EIP-2930 and of EIP-1559,
+// personal messages of EIP-191 and typed data of EIP-712, on every chain of the
+// CAIP-2 namespace eip155. It tells what a payload would do, the calls in its
+// calldata included, computes the digest to be signed, and puts a signature
 // into it.
 //
 // It trusts nobody: a payload is decoded strictly, encoded again and compared,
 // the digest is computed by itself and again by go-ethereum, and a signature
 // is verified against the account before it is used. It never signs, never
 // asks a node, and never fills in a field that a person ought to have chosen.
+// What it does not understand to the last byte it calls unknown.
 package ethereum
 
 import (
@@ -69,7 +71,8 @@ var _ transaction.Chain = Chain{}
 // New returns the chain.
 func New() transaction.Chain { return Chain{known: newSenders()} }
 
-// Decode reads the payload of an ethereum.transaction or ethereum.message.
+// Decode reads the payload of an ethereum.transaction, ethereum.message or
+// ethereum.typed-data.
 func (c Chain) Decode(kind message.Kind, payload jsontext.Value, account message.AccountDescriptor) (transaction.Transaction, error) {
 	who, err := c.known.identify(account)
 	if err != nil {
@@ -91,6 +94,12 @@ func (c Chain) Decode(kind message.Kind, payload jsontext.Value, account message
 			return nil, err
 		}
 		return m, nil
+	case message.KindEthereumTypedData:
+		d, err := parseTypedData(payload, who)
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
 	}
 	return nil, fmt.Errorf("%w: kind %q is not of ethereum", ErrPayload, kind)
 }

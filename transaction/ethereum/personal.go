@@ -60,7 +60,9 @@ func personalDigest(text []byte) []byte {
 
 // Effects shows the message; it moves nothing by itself.
 func (m *PersonalMessage) Effects() transaction.Effects {
-	return transaction.Effects{Message: m.text}
+	return transaction.Effects{Message: m.text, Details: &transaction.Details{
+		Form: "eip191", Chain: m.from.chain, From: AccountID(m.from.chainID, m.from.address),
+	}}
 }
 
 // Digests returns the one digest to be signed.
