@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	realclock "github.com/countersign/countersign/internal/clock"
+	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/document"
@@ -42,6 +43,8 @@ type policies struct {
 	mu     sync.Mutex
 	active *document.Active
 	least  int
+	// deployment is whose documents are examined.
+	deployment *deploymenttest.Deployment
 }
 
 func (p *policies) Active() *document.Active {
@@ -55,10 +58,16 @@ func (p *policies) Active() *document.Active {
 
 func (p *policies) Refresh(context.Context) (bool, error) { return false, nil }
 
-func (p *policies) RequireAtLeast(version int) {
+func (p *policies) RequireAtLeast(floor message.PolicyRef) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.least = max(p.least, version)
+	p.least = max(p.least, floor.Version)
+}
+
+// Examine knows no files and no rules.
+func (p *policies) Examine(_ context.Context, bundle message.PolicyBundle) error {
+	_, err := p.Active().Successor(bundle, p.deployment.Genesis, p.deployment.ID)
+	return err
 }
 
 func (p *policies) set(a *document.Active) {

@@ -59,8 +59,12 @@ type Policies interface {
 	// Active returns nil before version 1.
 	Active() *document.Active
 	Refresh(ctx context.Context) (changed bool, err error)
-	// RequireAtLeast makes older versions unacceptable.
-	RequireAtLeast(version int)
+	// RequireAtLeast makes the document the floor: no other of its version and
+	// above counts until it was seen.
+	RequireAtLeast(floor message.PolicyRef)
+	// Examine says why a document would not be activated now. That it cannot be
+	// told now is activation.ErrAway or activation.ErrInactive.
+	Examine(ctx context.Context, bundle message.PolicyBundle) error
 }
 
 // Config is all that a policy service is made of.
@@ -204,7 +208,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.memory.check(ctx); err != nil {
 		s.cfg.Log.Error("reading the role's records failed", "role", s.cfg.Role, "error", err)
 	}
-	s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy().Version)
+	s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy())
 	group, inner := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.follow(inner) })
 	group.Go(func() error { return s.auditLoop(inner) })

@@ -18,21 +18,33 @@ const maxNotices = 1024
 // long as it has left now, whatever the database's clock says. The same
 // notice again is no fault; another one under the same key is ErrKeyTaken.
 func (q *Queue) Publish(ctx context.Context, n Notice) error {
-	stmt, err := q.sql.publish.On(ctx, q.db, nil)
-	if err != nil {
-		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
-	}
-	life := sql.NullFloat64{Float64: time.Until(n.Expires).Seconds(), Valid: !n.Expires.IsZero()}
-	var written int
-	var told sql.NullString
-	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, n.Sender, nonNil(n.Body), life).Scan(&written, &told)
-	if err != nil {
-		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
-	}
-	if written == 1 {
-		return nil
+	written, err := q.publish(ctx, nil, n)
+	if err != nil || written {
+		return err
 	}
 	return q.samePublished(ctx, n)
+}
+
+// PublishIn publishes a notice in a transaction, under a key that is made of its
+// body: whoever has published it before has published the same.
+func (q *Queue) PublishIn(ctx context.Context, tx *sql.Tx, n Notice) error {
+	_, err := q.publish(ctx, tx, n)
+	return err
+}
+
+func (q *Queue) publish(ctx context.Context, tx *sql.Tx, n Notice) (written bool, err error) {
+	stmt, err := q.sql.publish.On(ctx, q.db, tx)
+	if err != nil {
+		return false, fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
+	}
+	life := sql.NullFloat64{Float64: time.Until(n.Expires).Seconds(), Valid: !n.Expires.IsZero()}
+	var rows int
+	var told sql.NullString
+	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, n.Sender, nonNil(n.Body), life).Scan(&rows, &told)
+	if err != nil {
+		return false, fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
+	}
+	return rows == 1, nil
 }
 
 // samePublished tells a repeated notice from another one. What this service
@@ -77,6 +89,31 @@ func (q *Queue) Notices(ctx context.Context, topic string) ([]Notice, error) {
 		return nil, fmt.Errorf("reading notices of topic %s: %w", topic, err)
 	}
 	return out, nil
+}
+
+// maxNotice is the most bytes that one notice can have, as the table has it.
+const maxNotice = 16 << 20
+
+// ErrNoNotice says that no live notice has a key, as far as this service may
+// read.
+var ErrNoNotice = errors.New("no such notice")
+
+// Notice returns one live notice, which may be larger than a message; without
+// it ErrNoNotice.
+func (q *Queue) Notice(ctx context.Context, topic, key string) (Notice, error) {
+	var n Notice
+	stmt, err := q.sql.notice.On(ctx, q.db, nil)
+	if err == nil {
+		err = stmt.QueryRowContext(ctx, topic, key, maxNotice).Scan(
+			&n.Topic, &n.Key, &n.Sender, &n.Body, instant{&n.Expires}, instant{&n.Created})
+	}
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Notice{}, fmt.Errorf("reading %s %s: %w", topic, key, ErrNoNotice)
+	case err != nil:
+		return Notice{}, fmt.Errorf("reading %s %s: %w", topic, key, err)
+	}
+	return n, nil
 }
 
 // DeleteExpired removes the notices whose time is over.

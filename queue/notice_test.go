@@ -1,11 +1,13 @@
 package queue_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/queue"
 )
 
@@ -148,5 +150,45 @@ func TestManyResultsInOneCommit(t *testing.T) {
 		if err := receive(f, done); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A list's file is larger than any message, and is read by its key alone.
+func TestListFileNotice(t *testing.T) {
+	f := newFixture(t)
+	body := bytes.Repeat([]byte("eip155:1:0x00000000000000000000000000000000000000a1\n"), 300_000)
+	list := queue.Notice{Topic: queue.TopicList, Key: message.Sum(body).String(), Sender: "operator", Body: body}
+	operator := f.silent("operator")
+	for range 2 { // the same again is no fault
+		if err := operator.Publish(f.ctx, list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := list
+	other.Body = body[:100]
+	if err := operator.Publish(f.ctx, other); !errors.Is(err, queue.ErrKeyTaken) {
+		t.Errorf("another file under the key: %v", err)
+	}
+	for _, service := range append([]string{"operator"}, roles...) {
+		got, err := f.silent(service).Notice(f.ctx, queue.TopicList, list.Key)
+		if err != nil || !bytes.Equal(got.Body, body) || got.Sender != "operator" || !got.Expires.IsZero() {
+			t.Errorf("%s: %d bytes, %v", service, len(got.Body), err)
+		}
+	}
+	for _, service := range []string{"proposer", "signing"} {
+		if _, err := f.silent(service).Notice(f.ctx, queue.TopicList, list.Key); !errors.Is(err, queue.ErrNoNotice) {
+			t.Errorf("%s reads it: %v", service, err)
+		}
+	}
+	if _, err := operator.Notice(f.ctx, queue.TopicList, "another"); !errors.Is(err, queue.ErrNoNotice) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	tooLarge := queue.Notice{Topic: queue.TopicList, Key: "large", Sender: "operator", Body: make([]byte, 16<<20+1)}
+	if err := operator.Publish(f.ctx, tooLarge); err == nil {
+		t.Error("a file above the bound was written")
+	}
+	tooLarge.Topic, tooLarge.Body = queue.TopicPolicy, make([]byte, 4<<20+1)
+	if err := operator.Publish(f.ctx, tooLarge); err == nil {
+		t.Error("a policy as large as a file was written")
 	}
 }

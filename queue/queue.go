@@ -230,6 +230,7 @@ const (
 	TopicHello        = "hello"
 	TopicAnnouncement = "announcement"
 	TopicPolicy       = "policy"
+	TopicList         = "list" // the file of a policy's list, under its SHA-256
 )
 
 // View is a request as the API shows it: display only, believed by nobody.

@@ -26,6 +26,7 @@ type statements struct {
 	cancel                                *database.Statement
 	intents, finish, results              *database.Statement
 	publish, published, notices, expired  *database.Statement
+	notice                                *database.Statement
 	viewRequests, viewReplies, viewTasks  *database.Statement
 }
 
@@ -43,6 +44,7 @@ func newStatements() *statements {
 		cancel:  statement("cancel"),
 		intents: statement("intents"), finish: statement("finish"), results: statement("results"),
 		publish: statement("publish"), published: statement("published"), notices: statement("notices"),
+		notice:       statement("notice"),
 		expired:      statement("delete_expired"),
 		viewRequests: statement("view_requests"), viewReplies: statement("view_replies"),
 		viewTasks: statement("view_tasks"),

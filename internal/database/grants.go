@@ -47,10 +47,7 @@ func grants(service string) []grant {
 	case secrets.ServiceProposer:
 		return proposerGrants()
 	case secrets.ServiceOperator:
-		return []grant{
-			{privilege: "SELECT", table: "notice", rows: "topic = 'policy'"},
-			{privilege: "INSERT", table: "notice", columns: noticeColumns, rows: "topic = 'policy' AND sender = " + own(service)},
-		}
+		return operatorGrants()
 	case secrets.ServiceSigning:
 		return signingGrants()
 	}
@@ -60,6 +57,24 @@ func grants(service string) []grant {
 // own is the service's name as an SQL string. It is written into the policies
 // as a constant, so that the planner can use it with an index.
 func own(service string) string { return pq.QuoteLiteral(service) }
+
+// operatorNotices are policy documents and the files of their lists.
+const operatorNotices = "topic IN ('policy', 'list')"
+
+// operatorGrants let the operator store policy documents and, to try one out
+// before it is live, read what was requested and decided: no sealed key, no
+// sealed share and no task.
+func operatorGrants() []grant {
+	return []grant{
+		{privilege: "SELECT", table: "notice", rows: operatorNotices},
+		{privilege: "INSERT", table: "notice", columns: noticeColumns, rows: operatorNotices + " AND sender = " + own(secrets.ServiceOperator)},
+		{privilege: "SELECT", table: "request", columns: "id, body, submitted_at"},
+		{privilege: "SELECT", table: "reply", columns: "id, request_id, sender, body"},
+		{privilege: "SELECT", table: "result", columns: "request_id, status"},
+		{privilege: "SELECT", table: "wallet", columns: "id, descriptor"},
+		{privilege: "SELECT", table: "account", columns: "id, descriptor"},
+	}
+}
 
 func proposerGrants() []grant {
 	return []grant{
@@ -105,8 +120,8 @@ func signingGrants() []grant {
 		{privilege: "INSERT", table: "intent", columns: intentColumns},
 		{privilege: "SELECT", table: "result"},
 		{privilege: "INSERT", table: "result", columns: resultColumns},
-		{privilege: "SELECT", table: "notice"},
-		{privilege: "INSERT", table: "notice", columns: noticeColumns, rows: "topic = 'hello' AND sender = " + own(secrets.ServiceSigning)},
+		{privilege: "SELECT", table: "notice", rows: "topic <> 'list'"},
+		{privilege: "INSERT", table: "notice", columns: noticeColumns, rows: "topic IN ('hello', 'policy') AND sender = " + own(secrets.ServiceSigning)},
 		{privilege: "DELETE", table: "notice", rows: "expires_at < now()"},
 		{privilege: "SELECT", table: "wallet"},
 		{privilege: "INSERT", table: "wallet", columns: walletColumns},
@@ -128,7 +143,7 @@ func roleGrants(role string) []grant {
 		{privilege: "DELETE", table: "task", rows: mine},
 		{privilege: "INSERT", table: "reply", columns: replyColumns, rows: sent},
 		{privilege: "SELECT", table: "result"},
-		{privilege: "SELECT", table: "notice", rows: "topic IN ('hello', 'policy') OR " + sent},
+		{privilege: "SELECT", table: "notice", rows: "topic IN ('hello', 'policy', 'list') OR " + sent},
 		{privilege: "INSERT", table: "notice", columns: noticeColumns, rows: "topic = 'announcement' AND " + sent},
 		{privilege: "SELECT", table: "wallet", columns: walletPublic},
 		{privilege: "SELECT", table: "account", columns: accountPublic},

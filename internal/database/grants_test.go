@@ -26,7 +26,11 @@ var allowed = map[string][]string{
 		"SELECT wallet id,owner,descriptor,created_at",
 		"SELECT account id,wallet_id,owner,descriptor,created_at",
 	},
-	"operator": {"SELECT notice *", "INSERT notice topic,key,sender,body,expires_at"},
+	"operator": {
+		"SELECT notice *", "INSERT notice topic,key,sender,body,expires_at",
+		"SELECT request id,body,submitted_at", "SELECT reply id,request_id,sender,body",
+		"SELECT result request_id,status", "SELECT wallet id,descriptor", "SELECT account id,descriptor",
+	},
 	"signing": {
 		"SELECT request *", "SELECT task *", "INSERT task consumer,request_id,leased_until",
 		"UPDATE task state,available_at,attempts,seen_reply,note,leased_until,version", "DELETE task",
@@ -174,6 +178,7 @@ func TestAttackRowsOfAnotherRole(t *testing.T) {
 		`INSERT INTO countersign.task (consumer, request_id) SELECT c, gen_random_uuid() FROM unnest('{signing,fraud,approval,webhook:a,webhook:b,webhooks}'::text[]) c`,
 		`INSERT INTO countersign.record (role, seq, body, mac) VALUES ('fraud', 0, 'x', decode(repeat('00', 32), 'hex'))`,
 		`INSERT INTO countersign.notice (topic, key, sender, body) VALUES ('announcement', 'k', 'fraud', 'x')`,
+		`INSERT INTO countersign.notice (topic, key, sender, body) VALUES ('list', 'k', 'operator', 'x')`,
 	} {
 		if _, err := d.Owner.Exec(statement); err != nil {
 			t.Fatal(err)
@@ -190,8 +195,12 @@ func TestAttackRowsOfAnotherRole(t *testing.T) {
 		{"announce-as-another", "approval", fmt.Sprintf(notice, "announcement", "fraud")},
 		{"hello-by-role", "approval", fmt.Sprintf(notice, "hello", "signing")},
 		{"policy-by-role", "approval", fmt.Sprintf(notice, "policy", "approval")},
+		{"policy-as-operator", "signing", fmt.Sprintf(notice, "policy", "operator")},
 		{"announcement-by-signing", "signing", fmt.Sprintf(notice, "announcement", "fraud")},
 		{"hello-by-operator", "operator", fmt.Sprintf(notice, "hello", "operator")},
+		{"list-by-role", "fraud", fmt.Sprintf(notice, "list", "fraud")},
+		{"list-by-signing", "signing", fmt.Sprintf(notice, "list", "signing")},
+		{"list-as-another", "operator", fmt.Sprintf(notice, "list", "fraud")},
 		{"policy-as-another", "operator", fmt.Sprintf(notice, "policy", "signing")},
 		{"record-of-another", "approval", fmt.Sprintf(record, "fraud")},
 		{"task-for-itself", "approval", "INSERT INTO countersign.task (consumer, request_id) VALUES ('approval', '" + uuid + "')"},
@@ -226,11 +235,12 @@ func TestAttackRowsOfAnotherRole(t *testing.T) {
 		{"approval", "DELETE FROM countersign.task", 1},
 		{"approval", "SELECT FROM countersign.record", 0},
 		{"fraud", "SELECT FROM countersign.record", 1},
-		{"approval", "SELECT FROM countersign.notice", 0},
-		{"signing", "SELECT FROM countersign.notice", 1},
+		{"approval", "SELECT FROM countersign.notice", 1}, // the list
+		{"fraud", "SELECT FROM countersign.notice", 2},
+		{"signing", "SELECT FROM countersign.notice", 1}, // the announcement
 		{"proposer", "SELECT FROM countersign.notice", 0},
-		{"operator", "SELECT FROM countersign.notice", 0},
-		{"signing", "DELETE FROM countersign.notice", 0}, // it has not expired
+		{"operator", "SELECT FROM countersign.notice", 1}, // the list
+		{"signing", "DELETE FROM countersign.notice", 0},  // it has not expired
 	} {
 		result, err := d.As(c.service).Exec(c.query)
 		if err != nil {

@@ -14,6 +14,8 @@ type Active struct {
 	*Document
 	Ref    message.PolicyRef
 	Bundle message.PolicyBundle
+	next   Quorum // who signs the next version
+	files  Lists  // attached, by digest
 
 	once  sync.Once
 	index index
@@ -30,6 +32,12 @@ type index struct {
 	voters       map[string]bool
 	grants       map[string][]Grant
 	signing      []IdentityKey
+	thawed       map[string]bool
+	groups       map[string]map[string]bool // members
+	memberships  map[string][]string        // groups
+	assets       map[string]Asset
+	byAsset      map[string]Asset
+	books        map[string]book
 }
 
 // IdentityKey is a service's identity key that is ready for use. ID is its RFC
@@ -55,11 +63,15 @@ func (a *Active) lookup() *index {
 			users: map[string]User{}, userKeys: map[string]userKey{},
 			certificates: map[string]string{}, tokens: map[[2]string]string{},
 			approvers: map[string]Approver{}, voterKeys: map[string]voterKey{},
-			voters: map[string]bool{}, grants: map[string][]Grant{},
+			voters: map[string]bool{}, grants: map[string][]Grant{}, thawed: map[string]bool{},
+		}
+		for _, request := range a.Thaw {
+			a.index.thawed[request] = true
 		}
 		a.index.signing = identityKeys(a.Services[message.RoleSigning])
 		a.index.addUsers(a.Users)
-		a.index.addApprovers(a.Approvers, a.Approval.Approvers)
+		a.index.addApprovers(a.Approvers, a.voters())
+		a.index.addNames(a.Document)
 		for _, g := range a.Grants {
 			for _, id := range g.Users {
 				a.index.grants[id] = append(a.index.grants[id], g)

@@ -19,10 +19,12 @@ type Document struct {
 	// Deployment is the deployment id, in hex, that the document is for.
 	Deployment string `yaml:"deployment"`
 	// Expires is when the document stops to count: from then on nothing is
-	// decided under it.
+	// decided under it. It must be there.
 	Expires Time `yaml:"expires"`
-	// Admins, where given, are the policy admins from the next version on.
-	// Without it they stay who they were.
+	// Admins, where given, are the policy admins from the next version on; they
+	// sign this one too, beside those in force. Without it these stay, which must
+	// then be the genesis document's: once others are named, all later documents
+	// name them.
 	Admins *Admins `yaml:"admins,omitempty"`
 	// Services are the identity keys of the services, by role; a role may
 	// have several while generations rotate. "signing" is one of them.
@@ -129,12 +131,6 @@ type Threshold struct {
 	Amount Amount `yaml:"amount"`
 }
 
-// Admins are the keys that sign later documents, and how many of them must.
-type Admins struct {
-	Threshold int             `yaml:"threshold"`
-	Keys      []message.Admin `yaml:"keys"`
-}
-
 // Group is a named set of users and approvers, by their ids.
 type Group struct {
 	ID      string   `yaml:"id"`
@@ -145,9 +141,16 @@ type Group struct {
 // or a file that travels beside the document and is named by its digest.
 type List struct {
 	ID      string  `yaml:"id"`
-	Entries []Entry `yaml:"entries,omitempty"`
+	Entries Entries `yaml:"entries,omitempty"`
 	File    *File   `yaml:"file,omitempty"`
 }
+
+// Entries are those of an address book. One without entries is written as [],
+// and is not the same as none.
+type Entries []Entry
+
+// IsZero says whether there is no address book.
+func (e Entries) IsZero() bool { return e == nil }
 
 // Entry is one account (CAIP-10) of an address book. Since is when it was
 // added, which rules can ask for.

@@ -26,13 +26,7 @@ var ErrForm = errors.New("not in the form of a policy document")
 // explicit tags or empty values. It does not check what the document says: see
 // Validate.
 func Parse(raw []byte) (*Document, error) {
-	if len(raw) > MaxDocument {
-		return nil, fmt.Errorf("%w: %d bytes exceed %d", ErrForm, len(raw), MaxDocument)
-	}
-	if !utf8.Valid(raw) || bytes.HasPrefix(raw, []byte("\ufeff")) {
-		return nil, fmt.Errorf("%w: not UTF-8 without byte order mark", ErrForm)
-	}
-	if err := checkForm(raw); err != nil {
+	if _, err := parseForm(raw); err != nil {
 		return nil, err
 	}
 	var d Document
@@ -44,20 +38,27 @@ func Parse(raw []byte) (*Document, error) {
 	return &d, nil
 }
 
-// checkForm looks at the node tree, where aliases and tags are still visible.
-func checkForm(raw []byte) error {
+// parseForm looks at the node tree, where aliases and tags are still visible,
+// and returns it.
+func parseForm(raw []byte) (*yaml.Node, error) {
+	if len(raw) > MaxDocument {
+		return nil, fmt.Errorf("%w: %d bytes exceed %d", ErrForm, len(raw), MaxDocument)
+	}
+	if !utf8.Valid(raw) || bytes.HasPrefix(raw, []byte("\ufeff")) {
+		return nil, fmt.Errorf("%w: not UTF-8 without byte order mark", ErrForm)
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(raw))
 	var root, second yaml.Node
 	if err := decoder.Decode(&root); err != nil {
-		return fmt.Errorf("%w: %w", ErrForm, err)
+		return nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: more than one YAML document", ErrForm)
+		return nil, fmt.Errorf("%w: more than one YAML document", ErrForm)
 	}
 	if len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
-		return fmt.Errorf("%w: the document is not a mapping", ErrForm)
+		return nil, fmt.Errorf("%w: the document is not a mapping", ErrForm)
 	}
-	return checkNode(root.Content[0], 0)
+	return root.Content[0], checkNode(root.Content[0], 0)
 }
 
 func checkNode(n *yaml.Node, depth int) error {

@@ -113,7 +113,7 @@ func TestValidate(t *testing.T) {
 	}{
 		"ok/default":         {func(doc) {}, ""},
 		"ok/one-human":       {func(x doc) { x.Approvers[0].User = "alice" }, ""},
-		"ok/no-approvers":    {func(x doc) { x.Approval.Approvers, x.Approval.Quorum = nil, 0 }, ""},
+		"ok/no-approvers":    {func(x doc) { x.Approval.Approvers, x.Approval.Quorum, x.Rules.Approval = nil, 0, nil }, ""},
 		"ok/user-is-voter":   {func(x doc) { x.Approvers[0].User, x.Approvers[0].Keys = "alice", x.Users[0].Keys }, ""},
 		"fail/version":       {func(x doc) { x.Version = 0 }, "version 0"},
 		"fail/deployment":    {func(x doc) { x.Deployment = message.Sum(nil).String() }, "deployment"},

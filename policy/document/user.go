@@ -48,7 +48,10 @@ func VerifyUser(a *Active, env message.Envelope, m transaction.Meaning, now time
 	if reason := checkStatement(a, env, m, now); reason != nil {
 		return User{}, reason
 	}
-	user, reason := verifyStatement(a, env, now)
+	if m.Freeze != nil {
+		return verifyStatement(a.freezer, env, now) // no grant: see freezer
+	}
+	user, reason := verifyStatement(a.UserByKey, env, now)
 	if reason != nil {
 		return User{}, reason
 	}
@@ -87,14 +90,17 @@ func interpreted(statement []byte, m transaction.Meaning) bool {
 		(s.Wallet == "" || m.Wallet == s.Wallet) && (s.Account == "" || m.Account == s.Account)
 }
 
-func verifyStatement(a *Active, env message.Envelope, now time.Time) (User, *message.Reason) {
+// holders finds whose key it is that an RFC 7638 thumbprint names.
+type holders func(thumbprint string) (User, crypto.PublicKey, bool)
+
+func verifyStatement(find holders, env message.Envelope, now time.Time) (User, *message.Reason) {
 	signed := httpsig.Message{
 		Method: RequestsMethod, Authority: env.Signature.Authority, Path: RequestsPath,
 		ContentType: env.Signature.ContentType, Body: env.Statement,
 	}
 	var user User
 	lookup := func(id string) (crypto.PublicKey, error) {
-		found, key, ok := a.UserByKey(id)
+		found, key, ok := find(id)
 		if !ok {
 			return nil, errUnknownKey
 		}

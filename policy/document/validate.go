@@ -11,11 +11,13 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
-// kinds are the kinds that a grant, and the list of kinds that always need
-// people, can name. A misspelled one must not pass for a rule.
+// kinds are the kinds that a grant or a rule can name. A misspelled one must not
+// pass for a rule. Freezes are not among them: no grant gives them, and no rule
+// keeps anybody from them.
 var kinds = []message.Kind{
 	message.KindWalletCreate, message.KindAccountCreate,
-	message.KindEthereumTransaction, message.KindEthereumMessage,
+	message.KindEthereumTransaction, message.KindEthereumMessage, message.KindEthereumTypedData,
+	message.KindPolicyUpdate,
 }
 
 var (
@@ -42,9 +44,15 @@ func (d *Document) Validate(genesis message.Genesis) error {
 	v.services(genesis)
 	v.users()
 	v.approvers()
+	v.groups()
+	v.lists()
+	v.assets()
+	v.calls()
 	v.grants()
 	v.fraud()
 	v.approval()
+	v.rules()
+	v.thaw()
 	v.webhooks()
 	return errors.Join(v.faults...)
 }
@@ -72,6 +80,10 @@ func (v *validator) header(genesis message.Genesis) {
 	if want := message.Sum(raw).String(); v.doc.Deployment != want {
 		v.fault("deployment is %q, want %q", v.doc.Deployment, want)
 	}
+	if v.doc.Expires.IsZero() {
+		v.fault("expires is missing")
+	}
+	v.faults = append(v.faults, v.doc.Admins.faults(genesis.Mode)...)
 }
 
 func (v *validator) services(genesis message.Genesis) {
@@ -89,11 +101,11 @@ func (v *validator) services(genesis message.Genesis) {
 			v.key("services: "+role, "service "+role, key, true)
 		}
 	}
-	for _, admin := range genesis.Admins {
-		if _, taken := v.keys[admin.Key.Thumbprint()]; taken {
-			v.fault("services: the key of admin %s is also a service's", admin.Name)
-		}
+	admins := genesis.Admins
+	if v.doc.Admins != nil {
+		admins = append(v.doc.Admins.admins(), admins...)
 	}
+	v.faults = append(v.faults, apart(admins, v.doc.Services)...)
 }
 
 // key checks one public key. No two holders may share one: a key says who
@@ -214,7 +226,7 @@ func (v *validator) kinds(where string, list []message.Kind) {
 
 func (v *validator) fraud() {
 	for _, account := range v.doc.Fraud.Deny {
-		if !accountForm.MatchString(account) || (strings.HasPrefix(account, "eip155:") && !ethereumForm.MatchString(account)) {
+		if !canonicalAccount(account) {
 			v.fault("fraud: deny: %q is not a CAIP-10 account (of eip155: chain id and 0x address in lower case)", account)
 		}
 	}

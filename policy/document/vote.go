@@ -95,16 +95,24 @@ type Tally struct {
 	Rejected bool
 }
 
-// Count verifies votes on a request of the given user and counts each person
-// once, whatever number of keys or approver ids that person has. Where the
-// document forbids self-approval, the user's own agreement does not count;
-// the user's own rejection does. Votes that do not verify count for nothing.
-// It does not compare with the quorum: len(Persons) >= Approval.Quorum.
+// Count is CountFor with the approvers of the section approval. It does not
+// compare with the quorum: len(Persons) >= Approval.Quorum.
 func Count(a *Active, votes []string, want message.Vote, user string, now time.Time) Tally {
+	return CountFor(a, votes, want, user, now, nil)
+}
+
+// CountFor verifies votes on a request of the given user and counts those of the
+// approvers whom a rule asks, each person once, whatever number of keys or
+// approver ids that person has: see Active.Voters. Where the document forbids
+// self-approval, the user's own agreement does not count; the user's own
+// rejection does. Votes that do not verify, and votes of others, count for
+// nothing. It does not compare with the rule's quorum.
+func CountFor(a *Active, votes []string, want message.Vote, user string, now time.Time, approvers []string) Tally {
 	var t Tally
+	asked := a.Voters(approvers)
 	for _, compact := range votes {
 		id, v, err := VerifyVote(a, compact, want, now)
-		if err != nil {
+		if err != nil || !slices.Contains(asked, id) {
 			continue
 		}
 		if v.Decision == message.Reject {

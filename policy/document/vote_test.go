@@ -144,8 +144,12 @@ func TestAttackRemovedApprover(t *testing.T) {
 	want.Policy = message.Hash{}
 	compact := d.Vote(v, d.ApproverKey)
 	for name, edit := range map[string]func(*document.Document){
-		"not-listed": func(x *document.Document) { x.Approval.Approvers, x.Approval.Quorum = nil, 0 },
-		"gone":       func(x *document.Document) { x.Approvers, x.Approval.Approvers, x.Approval.Quorum = nil, nil, 0 },
+		"not-listed": func(x *document.Document) {
+			x.Approval.Approvers, x.Approval.Quorum, x.Rules.Approval = nil, 0, nil
+		},
+		"gone": func(x *document.Document) {
+			x.Approvers, x.Approval.Approvers, x.Approval.Quorum, x.Rules.Approval = nil, nil, 0, nil
+		},
 		"key-replaced": func(x *document.Document) {
 			x.Approvers[0].Keys = []message.JWK{deploymenttest.JWK(t, deploymenttest.Key(t))}
 		},

@@ -1,22 +1,15 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign/countersign/internal/config"
-	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
-	"github.com/countersign/countersign/queue"
-	"github.com/countersign/countersign/secrets"
-	"github.com/countersign/countersign/services/internal/boot"
 )
 
 // policyView is a policy document as the commands show it.
@@ -27,44 +20,31 @@ type policyView struct {
 	Approvers  int          `json:"approvers"`
 	Signature  string       `json:"signature,omitempty"`
 	Signatures int          `json:"signatures,omitempty"`
+	Lists      int          `json:"lists,omitempty"` // files that were published or stood there
 }
 
 func (a *app) policyCommand() *cobra.Command {
-	return group("policy", "Check, sign and publish the policy document", a.policyCheck(), a.policySign(), a.policyPush())
-}
-
-func (a *app) policyCheck() *cobra.Command {
-	var genesis string
-	c := &cobra.Command{
-		Use:   "check FILE --genesis FILE",
-		Short: "Report every fault of a policy document",
-		Args:  exactly(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			_, v, err := readPolicy(args[0], genesis)
-			if err != nil {
-				return err
-			}
-			return a.show(v, v.human)
-		},
-	}
-	c.Flags().StringVar(&genesis, "genesis", "", "genesis document of the deployment")
-	return require(c, "genesis")
+	return group("policy", "Check, try out, sign and publish the policy document",
+		a.policySchema(), a.policyCheck(), a.policyExplain(), a.policyTest(), a.policySimulate(),
+		a.policySign(), a.policyPush(), a.policyUpdate())
 }
 
 func (a *app) policySign() *cobra.Command {
-	var genesis, key, out string
+	var genesis, key, out, before string
 	c := &cobra.Command{
-		Use:   "sign FILE --genesis FILE --key FILE --out FILE",
+		Use:   "sign FILE --genesis FILE --key FILE --out FILE [--predecessor FILE]",
 		Short: "Sign a policy document as one of the admins",
-		Long: `Sign the exact bytes of a policy document as one policy admin. As many admins
-as the genesis asks for must sign before services accept it.`,
+		Long: `Sign the exact bytes of a policy document as one policy admin. As many of the
+admins in force must sign as their threshold says before services accept it:
+those of the genesis document, or of the newest document that names others.
+A document that names new admins must be signed by a quorum of these as well.`,
 		Args: exactly(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			raw, v, err := readPolicy(args[0], genesis)
 			if err != nil {
 				return err
 			}
-			if v.Signature, err = signDocument(raw, genesis, key); err != nil {
+			if v.Signature, err = signDocument(raw, genesis, before, key); err != nil {
 				return err
 			}
 			if err := writeNew(out, []byte(v.Signature+"\n"), 0o644); err != nil {
@@ -79,37 +59,17 @@ as the genesis asks for must sign before services accept it.`,
 	c.Flags().StringVar(&genesis, "genesis", "", "genesis document of the deployment")
 	c.Flags().StringVar(&key, "key", "", "the admin's private key file")
 	c.Flags().StringVar(&out, "out", "", "new file for the signature")
+	c.Flags().StringVar(&before, "predecessor", "", "the policy document in force, where this one replaces the admins whom that names")
 	return require(c, "genesis", "key", "out")
-}
-
-func (a *app) policyPush() *cobra.Command {
-	var path string
-	var signatures []string
-	c := &cobra.Command{
-		Use:   "push FILE --signature FILE... --config FILE",
-		Short: "Publish a policy document that enough admins have signed",
-		Args:  exactly(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var cfg config.Operator
-			if err := config.Load(path, &cfg); err != nil {
-				return err
-			}
-			v, err := push(cmd.Context(), cfg, args[0], signatures)
-			if err != nil {
-				return err
-			}
-			return a.show(v, v.human)
-		},
-	}
-	c.Flags().StringArrayVar(&signatures, "signature", nil, "an admin's signature file; give it once for each admin")
-	c.Flags().StringVar(&path, "config", "", "the operator's configuration file")
-	return require(c, "signature", "config")
 }
 
 func (v policyView) human(w io.Writer) {
 	fmt.Fprintf(w, "version     %d\nhash        %s\nusers       %d\napprovers   %d\n", v.Version, v.Hash, v.Users, v.Approvers)
 	if v.Signatures > 0 {
 		fmt.Fprintf(w, "signatures  %d\n", v.Signatures)
+	}
+	if v.Lists > 0 {
+		fmt.Fprintf(w, "lists       %d\n", v.Lists)
 	}
 }
 
@@ -139,7 +99,7 @@ func readPolicy(path, genesisPath string) ([]byte, policyView, error) {
 	}, nil
 }
 
-func signDocument(raw []byte, genesisPath, keyPath string) (string, error) {
+func signDocument(raw []byte, genesisPath, predecessor, keyPath string) (string, error) {
 	g, deployment, err := readGenesis(genesisPath)
 	if err != nil {
 		return "", err
@@ -152,55 +112,40 @@ func signDocument(raw []byte, genesisPath, keyPath string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, admin := range g.Admins {
+	admins, err := knownAdmins(g, raw, predecessor)
+	if err != nil {
+		return "", err
+	}
+	for _, admin := range admins {
 		if admin.Key.Thumbprint() == public.Thumbprint() {
 			return document.Sign(raw, deployment, key)
 		}
 	}
-	return "", advise(errors.New("the key is no policy admin's"), "see who is: countersign genesis show %s", genesisPath)
+	return "", advise(errors.New("the key is no policy admin's"),
+		"see who is: countersign genesis show %s, and the section admins of the document in force (--predecessor)", genesisPath)
 }
 
-func push(ctx context.Context, cfg config.Operator, path string, signatureFiles []string) (policyView, error) {
-	d, err := boot.Open(secrets.ServiceOperator, cfg.Service)
-	if err != nil {
-		return policyView{}, err
-	}
-	raw, v, err := readPolicy(path, cfg.Genesis)
-	if err != nil {
-		return v, err
-	}
-	bundle := message.PolicyBundle{Document: raw}
-	for _, file := range signatureFiles {
-		b, err := os.ReadFile(file)
+// knownAdmins are those of the genesis document, of the document, and of the one
+// before it. Which of them are in force the services know.
+func knownAdmins(g message.Genesis, raw []byte, predecessor string) ([]message.Admin, error) {
+	documents, out := [][]byte{raw}, g.Admins
+	if predecessor != "" {
+		before, err := os.ReadFile(predecessor)
 		if err != nil {
-			return v, err
+			return nil, err
 		}
-		bundle.Signatures = append(bundle.Signatures, strings.TrimSpace(string(b)))
+		documents = append(documents, before)
 	}
-	// What the services would refuse is not published.
-	if _, err := document.VerifyBundle(bundle, d.Genesis, d.ID); err != nil {
-		return v, advise(err, "collect signatures of %d different admins over exactly these bytes: countersign policy sign %s", d.Genesis.Threshold, path)
+	for _, raw := range documents {
+		doc, err := document.Parse(raw)
+		if err != nil {
+			return nil, err
+		}
+		if doc.Admins != nil {
+			for _, admin := range doc.Admins.Keys {
+				out = append(out, message.Admin(admin))
+			}
+		}
 	}
-	v.Signatures = len(bundle.Signatures)
-	return v, publish(ctx, d, cfg, bundle)
-}
-
-func publish(ctx context.Context, d *boot.Deployment, cfg config.Operator, bundle message.PolicyBundle) error {
-	body, err := message.Encode(bundle)
-	if err != nil {
-		return err
-	}
-	dbConfig, err := d.Database(cfg.Database)
-	if err != nil {
-		return err
-	}
-	db, err := database.Open(dbConfig)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	err = queue.New(db, dbConfig, d.Log).Publish(ctx, queue.Notice{
-		Topic: queue.TopicPolicy, Key: message.Sum(body).String(), Sender: secrets.ServiceOperator, Body: body,
-	})
-	return advise(err, "check that the database is reachable and prepared: countersign database init --help")
+	return out, nil
 }

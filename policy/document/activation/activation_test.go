@@ -92,12 +92,12 @@ func TestAttackOlderPolicyPutBack(t *testing.T) {
 
 	// After a restart the versions seen are remembered by the caller.
 	again := activation.New(d.Genesis, d.ID, b, nil)
-	again.RequireAtLeast(5)
+	again.RequireAtLeast(ref(t, d, 5))
 	b.set(t, d.Policy(version(4)))
 	refresh(t, again, false, 0)
 	b.set(t, d.Policy(version(5)))
 	refresh(t, again, true, 5)
-	again.RequireAtLeast(6)
+	again.RequireAtLeast(ref(t, d, 6))
 	if again.Active() != nil {
 		t.Fatal("a version below the least stays active")
 	}
@@ -120,7 +120,7 @@ func TestTwoDocumentsOfOneVersion(t *testing.T) {
 	b.set(t, d.Policy(nil))
 	refresh(t, h, true, 1)
 	ref := h.Active().Ref
-	b.set(t, d.Policy(func(doc *document.Document) { doc.Fraud.Messages = false }))
+	b.set(t, d.Policy(func(doc *document.Document) { deploymenttest.DenyMessages(doc) }))
 	refresh(t, h, false, 1)
 	if h.Active().Ref != ref {
 		t.Fatal("the active document was replaced by one with the same version")
@@ -169,4 +169,10 @@ func TestRunFollows(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// ref names the default policy of a version.
+func ref(t *testing.T, d *deploymenttest.Deployment, n int) message.PolicyRef {
+	t.Helper()
+	return d.For(t).Active(version(n)).Ref
 }

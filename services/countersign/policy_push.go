@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/internal/database"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/document/activation"
+	"github.com/countersign/countersign/queue"
+	"github.com/countersign/countersign/secrets"
+	"github.com/countersign/countersign/services/internal/boot"
+)
+
+func (a *app) policyPush() *cobra.Command {
+	var path string
+	var signatures, lists []string
+	c := &cobra.Command{
+		Use:   "push FILE --signature FILE... --config FILE [--list FILE...]",
+		Short: "Publish a policy document that enough admins have signed",
+		Long: `Publish a policy document that enough admins have signed, behind the files of
+its lists. A file that was published before need not be given again.`,
+		Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var cfg config.Operator
+			if err := config.Load(path, &cfg); err != nil {
+				return err
+			}
+			v, err := push(cmd.Context(), cfg, args[0], signatures, lists)
+			if err != nil {
+				return err
+			}
+			return a.show(v, v.human)
+		},
+	}
+	c.Flags().StringArrayVar(&signatures, "signature", nil, "an admin's signature file; give it once for each admin")
+	c.Flags().StringArrayVar(&lists, "list", nil, "a list's file that the document names by its SHA-256; give it once for each file")
+	c.Flags().StringVar(&path, "config", "", "the operator's configuration file")
+	return require(c, "signature", "config")
+}
+
+func push(ctx context.Context, cfg config.Operator, path string, signatureFiles, listFiles []string) (policyView, error) {
+	d, err := boot.Open(secrets.ServiceOperator, cfg.Service)
+	if err != nil {
+		return policyView{}, err
+	}
+	raw, v, err := readPolicy(path, cfg.Genesis)
+	if err != nil {
+		return v, err
+	}
+	bundle, err := readSignatures(raw, signatureFiles)
+	if err != nil {
+		return v, err
+	}
+	files, err := readLists(listFiles)
+	if err != nil {
+		return v, err
+	}
+	dbConfig, err := d.Database(cfg.Database)
+	if err != nil {
+		return v, err
+	}
+	db, err := database.Open(dbConfig)
+	if err != nil {
+		return v, err
+	}
+	defer db.Close()
+	p := publisher{deployment: d, queue: queue.New(db, dbConfig, d.Log), files: files}
+	v.Signatures = len(bundle.Signatures)
+	v.Lists, err = p.publish(ctx, bundle)
+	return v, err
+}
+
+func readSignatures(raw []byte, files []string) (message.PolicyBundle, error) {
+	bundle := message.PolicyBundle{Document: raw}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return bundle, err
+		}
+		bundle.Signatures = append(bundle.Signatures, strings.TrimSpace(string(b)))
+	}
+	return bundle, nil
+}
+
+// listText is a list's file, and where it came from.
+type listText struct {
+	path string
+	raw  []byte
+	file *document.ListFile
+}
+
+// readLists returns the files by digest.
+func readLists(paths []string) (map[string]listText, error) {
+	out := map[string]listText{}
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		file, err := document.ReadList(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out[file.SHA256()] = listText{path, raw, file}
+	}
+	return out, nil
+}
+
+// publisher writes what the services would take, and nothing else.
+type publisher struct {
+	deployment *boot.Deployment
+	queue      *queue.Queue
+	files      map[string]listText
+}
+
+// publish says how many files the document has.
+func (p publisher) publish(ctx context.Context, bundle message.PolicyBundle) (int, error) {
+	active, err := p.verify(ctx, bundle)
+	if err != nil {
+		return 0, err
+	}
+	attached, err := p.lists(ctx, active)
+	if err != nil {
+		return 0, err
+	}
+	for digest, text := range p.files {
+		if err := p.write(ctx, queue.TopicList, digest, text.raw); err != nil {
+			return 0, err
+		}
+	}
+	body, err := message.Encode(bundle)
+	if err != nil {
+		return 0, err
+	}
+	return attached, p.write(ctx, queue.TopicPolicy, message.Sum(body).String(), body)
+}
+
+// verify reads the documents that are there as a service does, for they say who
+// must sign the next.
+func (p publisher) verify(ctx context.Context, bundle message.PolicyBundle) (*document.Active, error) {
+	d := p.deployment
+	holder := activation.New(d.Genesis, d.ID, p.queue, nil)
+	if _, err := holder.Refresh(ctx); err != nil {
+		return nil, adviseDatabase(err)
+	}
+	newest, quorum := holder.Newest(), holder.Quorum()
+	if active := holder.Active(); active != nil && active.Ref.Hash == message.Sum(bundle.Document) {
+		return active, nil // it is published, and the admins in force are those after it
+	}
+	active, err := document.VerifySuccessor(bundle, quorum, d.Genesis, d.ID)
+	if err != nil {
+		return nil, advise(err, "collect signatures of %d different admins in force over exactly these bytes, and of as many of those whom the document names as its threshold says: countersign policy sign", quorum.Threshold)
+	}
+	switch {
+	case active.Version <= newest.Version:
+		return nil, advise(fmt.Errorf("version %d is not above version %d, which is published", active.Version, newest.Version),
+			"raise the version, and have it signed again")
+	case active.Expired(time.Now()):
+		return nil, advise(errors.New("the document has expired"), "write a later expires, and have it signed again")
+	}
+	return active, nil
+}
+
+// lists checks that each file that the document names is given or published, and
+// that no other is given.
+func (p publisher) lists(ctx context.Context, active *document.Active) (int, error) {
+	files := document.Lists{}
+	for _, l := range active.Lists {
+		if l.File == nil {
+			continue
+		}
+		file, err := p.list(ctx, l)
+		if err != nil {
+			return 0, err
+		}
+		files[l.File.SHA256] = file
+	}
+	for digest, text := range p.files {
+		if files[digest] == nil {
+			return 0, advise(fmt.Errorf("%s: no list of the document has the SHA-256 %s", text.path, digest), "give the file that the admins have signed for")
+		}
+	}
+	return len(files), active.Attach(files)
+}
+
+func (p publisher) list(ctx context.Context, l document.List) (*document.ListFile, error) {
+	if given, ok := p.files[l.File.SHA256]; ok {
+		return given.file, nil
+	}
+	n, err := p.queue.Notice(ctx, queue.TopicList, l.File.SHA256)
+	switch {
+	case errors.Is(err, queue.ErrNoNotice):
+		return nil, advise(fmt.Errorf("list %s: its file %s is neither given nor published", l.ID, l.File.SHA256), "give it: --list FILE")
+	case err != nil:
+		return nil, adviseDatabase(err)
+	}
+	file, err := document.ReadList(n.Body)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: the file that is published: %w", l.ID, err)
+	}
+	return file, nil
+}
+
+func (p publisher) write(ctx context.Context, topic, key string, body []byte) error {
+	err := p.queue.Publish(ctx, queue.Notice{Topic: topic, Key: key, Sender: secrets.ServiceOperator, Body: body})
+	if errors.Is(err, queue.ErrKeyTaken) {
+		return advise(err, "what is published there was altered: have the database's owner delete that row, and find out who it was")
+	}
+	return adviseDatabase(err)
+}
