@@ -1,0 +1,228 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
+// kindsOf says which kinds have a variable.
+func kindsOf(of Of) []message.Kind {
+	transactions := []message.Kind{message.KindEthereumTransaction}
+	messages := []message.Kind{message.KindEthereumMessage}
+	typed := []message.Kind{message.KindEthereumTypedData}
+	signed := slices.Concat(transactions, messages, typed)
+	switch of {
+	case OfTransactions, OfFees:
+		return transactions
+	case OfMessages:
+		return messages
+	case OfTypedData:
+		return typed
+	case OfSigned:
+		return signed
+	case OfAccount:
+		return append(signed, message.KindAccountCreate)
+	case OfWallet:
+		return append(signed, message.KindAccountCreate, message.KindWalletCreate, message.KindWalletFreeze)
+	}
+	return allKinds()
+}
+
+func allKinds() []message.Kind {
+	return []message.Kind{
+		message.KindWalletCreate, message.KindAccountCreate,
+		message.KindEthereumTransaction, message.KindEthereumMessage, message.KindEthereumTypedData,
+		message.KindPolicyUpdate, message.KindWalletFreeze, message.KindUserFreeze,
+	}
+}
+
+// variables are those that the condition reads, in the order of reading.
+func (c *condition) variables() (out []string) {
+	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.IdentKind {
+			return
+		}
+		if _, ok := c.set.env.index[e.AsIdent()]; ok && !slices.Contains(out, e.AsIdent()) {
+			out = append(out, e.AsIdent())
+		}
+	}))
+	return out
+}
+
+// lacking are the kinds of the rule that do not have a variable. A condition
+// that looks at request.kind knows what it reads.
+func (c *condition) lacking(name string) (out []string) {
+	if strings.Contains(c.rule.When, "request.kind") {
+		return nil
+	}
+	kinds := c.rule.Kinds
+	if len(kinds) == 0 {
+		kinds = allKinds()
+	}
+	having := kindsOf(c.set.env.variables[c.set.env.index[name]].Of)
+	if name == "account.address" {
+		having = kindsOf(OfSigned)
+	}
+	for _, k := range kinds {
+		if !slices.Contains(having, k) {
+			out = append(out, string(k))
+		}
+	}
+	return out
+}
+
+// absorbed finds operands whose error CEL passes over: of a || b and a && b the
+// error of a where b alone settles it, and of exists and all the error of one
+// element where another settles it. The right operand is not evaluated where
+// the left one settles it, and ?: evaluates one branch, so those are guards.
+func (c *condition) absorbed() (out []string) {
+	say := func(e ast.Expr, why, where string) {
+		at := c.ast.SourceInfo().GetStartLocation(e.ID())
+		found := fmt.Sprintf("line %d, column %d: %s, and %s can hide that; put what decides first, or make it a rule of its own",
+			at.Line(), at.Column()+1, why, where)
+		if !slices.Contains(out, found) {
+			out = append(out, found)
+		}
+	}
+	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.CallKind:
+			operator, args := e.AsCall().FunctionName(), e.AsCall().Args()
+			if (operator == operators.LogicalOr || operator == operators.LogicalAnd) && !inLoop(args[0]) {
+				if at, why := c.fails(args[0]); why != "" {
+					say(at, why, "what stands behind "+map[string]string{operators.LogicalOr: "||", operators.LogicalAnd: "&&"}[operator])
+				}
+			}
+		case ast.ComprehensionKind:
+			step := e.AsComprehension().LoopStep()
+			if step.Kind() != ast.CallKind || !slices.Contains([]string{operators.LogicalOr, operators.LogicalAnd}, step.AsCall().FunctionName()) {
+				return
+			}
+			if at, why := c.fails(step.AsCall().Args()[1]); why != "" {
+				say(at, why, "another element")
+			}
+		}
+	}))
+	return out
+}
+
+// inLoop says that an operand is what a macro such as exists counts in.
+func inLoop(e ast.Expr) bool {
+	return e.Kind() == ast.IdentKind && (e.AsIdent() == "@result" || e.AsIdent() == "__result__")
+}
+
+// fails returns the first part of an expression that can fail for a request of
+// the rule's kinds, and why.
+func (c *condition) fails(root ast.Expr) (at ast.Expr, why string) {
+	ast.PreOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) {
+		if why != "" {
+			return
+		}
+		if why = c.failsItself(e); why != "" {
+			at = e
+		}
+	}))
+	return at, why
+}
+
+func (c *condition) failsItself(e ast.Expr) string {
+	switch e.Kind() {
+	case ast.IdentKind:
+		return c.identFails(e.AsIdent())
+	case ast.SelectKind:
+		if !e.AsSelect().IsTestOnly() && c.loose(e.AsSelect().Operand()) {
+			return "there may be no " + e.AsSelect().FieldName()
+		}
+	case ast.CallKind:
+		return c.callFails(e.AsCall())
+	}
+	return ""
+}
+
+func (c *condition) identFails(name string) string {
+	i, ok := c.set.env.index[name]
+	if !ok {
+		return ""
+	}
+	if lacking := c.lacking(name); len(lacking) > 0 {
+		return name + " is not of " + lacking[0]
+	}
+	switch {
+	case c.set.env.variables[i].Of == OfFees:
+		return "a legacy transaction has no " + name
+	case name == "tx.message":
+		return "a message may be no text"
+	}
+	return ""
+}
+
+func (c *condition) callFails(call ast.CallExpr) string {
+	name := call.FunctionName()
+	switch name {
+	case "entry_age":
+		return "entry_age fails for what is not in the list"
+	case operators.Subtract:
+		if c.ast.GetType(call.Args()[0].ID()).IsExactType(amountType) {
+			return "a difference may be below zero"
+		}
+	case operators.Divide, operators.Modulo:
+		if !isNumber(call.Args()[1]) {
+			return "a divisor may be zero"
+		}
+	case operators.Index:
+		return "an index or key may not be there"
+	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+		if slices.ContainsFunc(call.Args(), c.loose) {
+			return "a value of unknown type may not compare"
+		}
+	case "amount", overloads.TypeConvertInt, overloads.TypeConvertUint, overloads.TypeConvertDuration, overloads.TypeConvertTimestamp:
+		if len(call.Args()) == 1 && call.Args()[0].Kind() != ast.LiteralKind && c.ast.GetType(call.Args()[0].ID()).Kind() != types.IntKind {
+			return name + "(...) may not be able to read the text"
+		}
+	}
+	return c.needs(call)
+}
+
+// needs says that a function reads what some requests of the rule do not have.
+func (c *condition) needs(call ast.CallExpr) string {
+	variable, ok := map[string]string{
+		"amount_of": "tx.amounts", "signal.first_use": "tx.destinations", "signal.lookalike": "tx.destinations",
+		"signal.duplicate": "tx.destinations", "signal.unusual": "tx.amounts", "signal.listed": "tx.destinations",
+		"signal.fee": "tx.fee_per_gas", "signal.gas": "tx.gas_limit", "signal.nonce_reused": "tx.nonce",
+		"signal.nonce_replaces": "tx.nonce", "signal.nonce_gap": "tx.nonce",
+	}[call.FunctionName()]
+	if !ok {
+		return ""
+	}
+	if lacking := c.lacking(variable); len(lacking) > 0 {
+		return call.FunctionName() + " is not of " + lacking[0]
+	}
+	return ""
+}
+
+// loose says that nothing is known of an expression's type or fields.
+func (c *condition) loose(e ast.Expr) bool {
+	kind := c.ast.GetType(e.ID()).Kind()
+	return kind == types.DynKind || kind == types.MapKind
+}
+
+func isNumber(e ast.Expr) bool {
+	if e.Kind() != ast.LiteralKind {
+		return false
+	}
+	switch n := e.AsLiteral().(type) {
+	case types.Int:
+		return n > 0
+	case types.Uint:
+		return n > 0
+	}
+	return false
+}

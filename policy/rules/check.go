@@ -1,0 +1,248 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/functions"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+)
+
+// Codes of warnings; they are stable.
+const (
+	WarnFaulty         = "rules_faulty"       // they do not compile
+	WarnNoAllow        = "section_denies_all" // no rule allows or asks
+	WarnAllowsAll      = "allows_everything"
+	WarnAlwaysTrue     = "always_true"
+	WarnAlwaysFalse    = "always_false"
+	WarnUnreachable    = "unreachable"
+	WarnDuplicate      = "duplicate_condition"
+	WarnAbsorbed       = "absorbed_error"
+	WarnKinds          = "not_of_all_kinds"
+	WarnUnused         = "unused"
+	WarnUnusedApprover = "approvers_ignored" // of a rule that does not ask
+)
+
+// Check returns what in the rules of all roles is most likely not meant, in
+// the order of the document. None of it keeps the document from counting.
+func Check(doc *document.Document, files Files) []Warning {
+	c := &checker{doc: doc, mentioned: map[string]bool{}}
+	for _, role := range []string{message.RoleAuthorization, message.RoleFraud, message.RoleApproval} {
+		set, err := Compile(doc, role, files)
+		if err != nil {
+			c.warn(role, "", WarnFaulty, "%v", err)
+			c.faulty = true
+			continue
+		}
+		c.section(role, set)
+	}
+	if !c.faulty {
+		c.unused()
+	}
+	return c.warnings
+}
+
+type checker struct {
+	doc       *document.Document
+	warnings  []Warning
+	mentioned map[string]bool // string literals of all conditions
+	faulty    bool
+}
+
+func (c *checker) warn(role, rule, code, format string, args ...any) {
+	c.warnings = append(c.warnings, Warning{role, rule, code, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) section(role string, set *Set) {
+	if !slices.ContainsFunc(set.rules, func(r *rule) bool { return r.Effect != document.EffectDeny }) {
+		c.warn(role, "", WarnNoAllow, "no rule allows anything, so every request is denied; add a rule that allows")
+	}
+	views := make([]view, len(set.rules))
+	for i, r := range set.rules {
+		views[i] = set.view(r)
+		c.single(role, views[i])
+		for _, earlier := range views[:i] {
+			c.pair(role, earlier, views[i])
+			c.pair(role, views[i], earlier)
+		}
+		ast.PreOrderVisit(r.source.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+			if text, ok := stringLiteral(e); ok {
+				c.mentioned[text] = true
+			}
+		}))
+		for _, id := range r.Approvers {
+			c.mentioned[id] = true
+		}
+	}
+	for i := range views {
+		c.duplicates(role, views, i)
+	}
+}
+
+// view is a rule as Check compares it: its condition in one form, the parts
+// that must all be true, and those of which one makes it true.
+type view struct {
+	*rule
+	whole    string
+	all, any []string
+	constant ref.Val // nil where it depends on the request
+}
+
+func (s *Set) view(r *rule) view {
+	root := r.source.ast.Expr()
+	return view{
+		rule: r, whole: r.source.text(root), constant: s.constantOf(r),
+		all: r.source.parts(root, operators.LogicalAnd), any: r.source.parts(root, operators.LogicalOr),
+	}
+}
+
+// text writes an expression in one form, whatever its spaces and brackets.
+func (c *condition) text(e ast.Expr) string {
+	text, err := cel.ExprToString(e, c.ast.SourceInfo())
+	if err != nil {
+		return fmt.Sprintf("%s#%d", c.rule.When, e.ID()) // like nothing else
+	}
+	return text
+}
+
+// parts are the operands of an operator at the top, or the whole.
+func (c *condition) parts(e ast.Expr, operator string) (out []string) {
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operator {
+		for _, arg := range e.AsCall().Args() {
+			out = append(out, c.parts(arg, operator)...)
+		}
+		return out
+	}
+	return []string{c.text(e)}
+}
+
+// constantOf evaluates a condition with everything unknown: what has a value
+// even so, has it always.
+func (s *Set) constantOf(r *rule) ref.Val {
+	program, err := s.program(r.checked, cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval))
+	if err != nil {
+		return nil
+	}
+	vars, err := s.env.PartialVars(map[string]any{})
+	if err != nil {
+		return nil
+	}
+	unknown := types.NewUnknown(1, types.NewAttributeTrail("request"))
+	calls := map[string]functions.LateBoundOp{}
+	for name := range s.env.functions {
+		calls[name] = func(string, ...ref.Val) ref.Val { return unknown }
+	}
+	input, err := cel.FunctionVars(vars, calls)
+	if err != nil {
+		return nil
+	}
+	value, _, err := program.Eval(input)
+	if err != nil || types.IsUnknown(value) {
+		return nil
+	}
+	return value
+}
+
+// single warns of what one rule says by itself.
+func (c *checker) single(role string, v view) {
+	switch {
+	case v.constant == types.True && v.Effect == document.EffectAllow && len(v.Kinds) == 0:
+		c.warn(role, v.ID, WarnAllowsAll, "it allows every request that no other rule stops; name kinds, or a condition")
+	case v.constant == types.True && v.whole != "true":
+		c.warn(role, v.ID, WarnAlwaysTrue, "the condition is true whatever the request; write true if that is meant")
+	case v.constant == types.False:
+		c.warn(role, v.ID, WarnAlwaysFalse, "the condition is never true, so the rule does nothing; remove it")
+	}
+	if v.Effect != document.EffectAsk && len(v.Approvers)+v.Quorum > 0 {
+		c.warn(role, v.ID, WarnUnusedApprover, "approvers and quorum are of rules that ask; remove them")
+	}
+	c.kinds(role, v)
+	for _, found := range v.source.absorbed() {
+		c.warn(role, v.ID, WarnAbsorbed, "%s", found)
+	}
+}
+
+// kinds warns where a rule reads what some of its requests do not have.
+func (c *checker) kinds(role string, v view) {
+	for _, name := range v.source.variables() {
+		lacking := v.source.lacking(name)
+		if len(lacking) == 0 {
+			continue
+		}
+		c.warn(role, v.ID, WarnKinds, "it reads %s, which %s does not have: the rule fails there and denies; add kinds that have it",
+			name, strings.Join(lacking, ", "))
+		return
+	}
+}
+
+// pair warns where a rule that denies leaves nothing to one that allows or
+// asks, and where one that asks leaves nothing to one that allows.
+func (c *checker) pair(role string, strong, weak view) {
+	stronger := strong.Effect == document.EffectDeny && weak.Effect != document.EffectDeny ||
+		strong.Effect == document.EffectAsk && weak.Effect == document.EffectAllow
+	if !stronger || !covers(strong.rule, weak.rule) || weak.constant == types.False {
+		return
+	}
+	if strong.Effect == document.EffectAsk && weak.UnknownCalls && !strong.UnknownCalls {
+		return
+	}
+	always := strong.constant == types.True
+	shared := slices.ContainsFunc(weak.all, func(part string) bool { return slices.Contains(strong.any, part) })
+	if always || shared || strong.whole == weak.whole {
+		c.warn(role, weak.ID, WarnUnreachable, "rule %s, which says %s, is true whenever this one is, so this one never decides; change or remove one",
+			strong.ID, strong.Effect)
+	}
+}
+
+// duplicates warns of a rule that another one before it covers.
+func (c *checker) duplicates(role string, views []view, i int) {
+	for _, earlier := range views[:i] {
+		if earlier.Effect == views[i].Effect && earlier.whole == views[i].whole && covers(earlier.rule, views[i].rule) {
+			c.warn(role, views[i].ID, WarnDuplicate, "rule %s has the same effect and condition; remove one", earlier.ID)
+			return
+		}
+	}
+}
+
+// covers says whether one rule is about every kind that another is about.
+func covers(r, other *rule) bool {
+	if len(r.Kinds) == 0 {
+		return true
+	}
+	return len(other.Kinds) > 0 && !slices.ContainsFunc(other.Kinds, func(k message.Kind) bool { return !slices.Contains(r.Kinds, k) })
+}
+
+// unused warns of names that nothing mentions.
+func (c *checker) unused() {
+	for _, id := range c.doc.Approval.Approvers {
+		c.mentioned[id] = true
+	}
+	for _, g := range c.doc.Grants {
+		for _, id := range g.Users {
+			c.mentioned[id] = true
+		}
+	}
+	for _, l := range c.doc.Lists {
+		c.use("list", l.ID)
+	}
+	for _, g := range c.doc.Groups {
+		c.use("group", g.ID)
+	}
+	for _, a := range c.doc.Assets {
+		c.use("asset", a.ID)
+	}
+}
+
+func (c *checker) use(what, id string) {
+	if !c.mentioned[id] {
+		c.warn("", "", WarnUnused, "%s %s is used by no rule; remove it, or write the rule that it is for", what, id)
+	}
+}

@@ -1,0 +1,111 @@
+package rules_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/rules"
+)
+
+// warnings are those of approval rules, without those about unused names.
+func warnings(list ...document.Rule) (out []string) {
+	for _, w := range rules.Check(documentOf(list...), nil) {
+		if w.Role == message.RoleApproval && w.Rule != "" {
+			out = append(out, w.Code+" "+w.Rule)
+		}
+	}
+	return out
+}
+
+// of makes a rule one of transactions, under another id.
+func of(id string, r document.Rule) document.Rule {
+	r.ID, r.Kinds = id, transactions
+	return r
+}
+
+func TestCheck(t *testing.T) {
+	wide := allow(`tx.nonce > 3u`)
+	wide.UnknownCalls, wide.ID, wide.Kinds = true, "w", transactions
+	ignored := of("a", allow(`tx.nonce > 1u`))
+	ignored.Quorum = 2
+	for name, c := range map[string]struct {
+		rules []document.Rule
+		want  []string
+	}{
+		"nothing to say":         {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`tx.nonce > 9u`))}, nil},
+		"allows everything":      {[]document.Rule{allow(`true`)}, []string{"allows_everything true"}},
+		"allows by another name": {[]document.Rule{allow(`1 < 2 || request.id == "x"`)}, []string{"allows_everything 1 < 2 || request.id == \"x\""}},
+		"true of its kinds":      {[]document.Rule{of("a", allow(`true`))}, nil},
+		"always true":            {[]document.Rule{of("a", allow(`tx.value < 5 || true`))}, []string{"always_true a"}},
+		"always true by units":   {[]document.Rule{of("a", allow(`units("eth", "1") > units("eth", "0.5")`))}, []string{"always_true a"}},
+		"always false":           {[]document.Rule{of("a", allow(`tx.value < 5 && "a" == "b"`))}, []string{"always_false a"}},
+		"deny always":            {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`1 < 2`))}, []string{"always_true d", "unreachable a"}},
+		"same condition":         {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`tx.value<5`))}, []string{"unreachable a"}},
+		"a part of it":           {[]document.Rule{of("d", deny(`tx.nonce > 9u || tx.gas_limit > 1u`)), of("a", allow(`tx.value < 5 && tx.gas_limit > 1u`))}, []string{"unreachable a"}},
+		"other kinds":            {[]document.Rule{of("a", allow(`request.id == "x"`)), {ID: "d", Effect: "deny", When: `request.id == "x"`, Kinds: []message.Kind{message.KindWalletCreate}}}, nil},
+		"all kinds":              {[]document.Rule{of("a", allow(`request.id == "x"`)), deny(`request.id == "x"`)}, []string{"unreachable a"}},
+		"allow under ask":        {[]document.Rule{of("s", ask(`tx.nonce > 3u`)), of("a", allow(`tx.nonce > 3u`))}, []string{"unreachable a"}},
+		"unknown under ask":      {[]document.Rule{of("s", ask(`tx.nonce > 3u`)), wide}, nil},
+		"duplicate":              {[]document.Rule{of("a", allow(`tx.nonce > 3u`)), of("b", allow(`tx.nonce  > 3u`))}, []string{"duplicate_condition b"}},
+		"kinds missing":          {[]document.Rule{deny(`tx.value > 5`)}, []string{"not_of_all_kinds tx.value > 5"}},
+		"kind looked at":         {[]document.Rule{deny(`request.kind == "ethereum.transaction" && tx.value > 5`)}, nil},
+		"approvers ignored":      {[]document.Rule{ignored}, []string{"approvers_ignored a"}},
+		"absorbed difference":    {[]document.Rule{of("a", deny(`tx.cost - tx.fee > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"difference at the end":  {[]document.Rule{of("a", deny(`tx.nonce > 3u || tx.cost - tx.fee > 5`))}, nil},
+		"absorbed by and":        {[]document.Rule{of("a", deny(`tx.fee / tx.value > 5 && tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"division by a number":   {[]document.Rule{of("a", deny(`tx.fee / 2 > 5 && tx.nonce > 3u`))}, nil},
+		"absorbed age":           {[]document.Rule{of("a", deny(`entry_age("partners", tx.to) < duration("1h") || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"absorbed by elements":   {[]document.Rule{of("a", deny(`tx.destinations.exists(d, entry_age("partners", d) < duration("1h"))`))}, []string{"absorbed_error a"}},
+		"guarded elements":       {[]document.Rule{of("a", deny(`tx.destinations.exists(d, !listed("partners", d))`))}, nil},
+		"absorbed argument":      {[]document.Rule{of("a", deny(`tx.calls.exists(c, c.args.value > amount(5))`))}, []string{"absorbed_error a"}},
+		"absorbed kind":          {[]document.Rule{deny(`tx.value > 5 || user.id == "x"`)}, []string{"not_of_all_kinds tx.value > 5 || user.id == \"x\"", "absorbed_error tx.value > 5 || user.id == \"x\""}},
+		"absorbed signal":        {[]document.Rule{deny(`signal.gas(5u) || user.id == "x"`)}, []string{"absorbed_error signal.gas(5u) || user.id == \"x\""}},
+		"absorbed fee":           {[]document.Rule{of("a", deny(`tx.priority_fee_per_gas > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"an index":               {[]document.Rule{of("a", deny(`tx.moves[0].amount > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := warnings(c.rules...); !slices.Equal(got, c.want) {
+				t.Errorf("got %q\nwant %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestCheckOfTheDocument(t *testing.T) {
+	doc := documentOf(of("a", ask(`tx.moves.all(m, m.asset == asset("eth")) && listed("partners", tx.to)`)))
+	doc.Rules.Fraud = []document.Rule{of("d", deny(`tx.value > 5`))}
+	doc.Groups = append(doc.Groups, document.Group{ID: "board"})
+	doc.Rules.Approval[0].Approvers = []string{"board"}
+	var got []string
+	for _, w := range rules.Check(doc, nil) {
+		if w.Detail == "" {
+			t.Errorf("%+v says nothing", w)
+		}
+		got = append(got, strings.Join([]string{w.Role, w.Rule, w.Code}, "/")+" "+strings.Join(strings.Fields(w.Detail)[:2], " "))
+	}
+	want := []string{
+		"authorization//section_denies_all no rule", "fraud//section_denies_all no rule",
+		"//unused list blocked", "//unused group treasury", "//unused asset usdc",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	doc.Calls = []document.Call{{Function: "transfer(uint)"}}
+	faulty := rules.Check(doc, nil)
+	if len(faulty) != 3 || faulty[0].Code != rules.WarnFaulty || !strings.Contains(faulty[0].Detail, "transfer(uint)") {
+		t.Errorf("%+v", faulty)
+	}
+}
+
+// TestWarningsOfTheBenchmark: a document of 200 sensible rules is not buried in
+// warnings.
+func TestWarningsOfTheBenchmark(t *testing.T) {
+	for _, w := range rules.Check(bookOf200(), nil) {
+		if w.Role == message.RoleFraud {
+			t.Errorf("%+v", w)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/interpreter"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+)
+
+// Set is the rules of one role, ready to decide. It is not changed once it is
+// compiled.
+type Set struct {
+	env     *environment
+	role    string
+	rules   []*rule
+	book    *book
+	history bool
+}
+
+type rule struct {
+	*document.Rule
+	program cel.Program
+	checked *cel.Ast
+	source  *condition
+}
+
+// Compile compiles the rules of a role ("authorization", "fraud", "approval")
+// and returns all their faults at once. Files may be nil where no rule asks for
+// a list whose entries stand in a file.
+func Compile(doc *document.Document, role string, files Files) (*Set, error) {
+	env, err := theEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{env: env, role: role}
+	var faults []error
+	s.book, faults = newBook(doc, files)
+	ids := map[string]bool{}
+	for i := range doc.Rules.Of(role) {
+		definition := &doc.Rules.Of(role)[i]
+		if ids[definition.ID] {
+			faults = append(faults, fmt.Errorf("%s: rule %q stands twice", role, bounded(definition.ID)))
+		}
+		ids[definition.ID] = true
+		r, wrong := s.compile(definition)
+		for _, fault := range wrong {
+			faults = append(faults, fmt.Errorf("%s: rule %q: %w", role, bounded(definition.ID), fault))
+		}
+		s.rules = append(s.rules, r)
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return s, nil
+}
+
+// compile checks one rule and makes it ready.
+func (s *Set) compile(definition *document.Rule) (*rule, []error) {
+	switch definition.Effect {
+	case document.EffectAllow, document.EffectDeny:
+	case document.EffectAsk:
+		if s.role != message.RoleApproval {
+			return nil, []error{errors.New("only the approval role can ask people")}
+		}
+	default:
+		return nil, []error{fmt.Errorf("effect %q is not allow, ask or deny", bounded(string(definition.Effect)))}
+	}
+	checked, faults := s.check(definition.When)
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	c := &condition{set: s, rule: definition, ast: checked.NativeRep()}
+	if faults := c.verify(); len(faults) > 0 {
+		return nil, faults
+	}
+	if err := s.bound(checked); err != nil {
+		return nil, []error{err}
+	}
+	program, err := s.program(checked)
+	if err != nil {
+		return nil, []error{err}
+	}
+	return &rule{Rule: definition, program: program, checked: checked, source: c}, nil
+}
+
+// check parses a condition and checks its types.
+func (s *Set) check(text string) (*cel.Ast, []error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, []error{errCondition}
+	}
+	checked, issues := s.env.Compile(text)
+	if err := issues.Err(); err != nil {
+		var faults []error
+		for _, issue := range issues.Errors() {
+			faults = append(faults, at(issue.Location.Line(), issue.Location.Column(), bounded(plain(issue.Message))))
+		}
+		if len(faults) == 0 {
+			faults = append(faults, err)
+		}
+		return nil, faults
+	}
+	if !checked.OutputType().IsExactType(cel.BoolType) {
+		return nil, []error{fmt.Errorf("the condition is %s, not true or false", plain(checked.OutputType().String()))}
+	}
+	return checked, nil
+}
+
+// at says where in the condition something is, counted from 1.
+func at(line, column int, text string) error {
+	return fmt.Errorf("line %d, column %d: %s", line, column+1, text)
+}
+
+// overload is how CEL says that types do not fit.
+var overload = regexp.MustCompile(`found no matching overload for '([^']*)' applied to '([^']*)'`)
+
+// plain leaves out of CEL's messages what says nothing to the author.
+func plain(text string) string {
+	text, _, _ = strings.Cut(text, " expecting {")
+	text = strings.NewReplacer(" (in container '')", "", "Syntax error: ", "", "<EOF>", "end of the condition").Replace(text)
+	return overload.ReplaceAllStringFunc(text, func(found string) string {
+		parts := overload.FindStringSubmatch(found)
+		name := strings.Trim(parts[1], "_")
+		said := name + " does not take " + parts[2]
+		if strings.Contains(parts[2], "amount") {
+			said += "; amounts are counted with amounts, or with whole numbers on the right, and compared by == with amount(...)"
+		}
+		return said
+	})
+}
+
+// program plans a condition. What does not depend on the request, such as
+// units("eth", "1.5"), is computed here once.
+func (s *Set) program(checked *cel.Ast, more ...cel.ProgramOption) (cel.Program, error) {
+	fold := &evaluation{set: s, facts: &Facts{}}
+	options := []cel.ProgramOption{
+		cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.CostTracking(&costs{functions: s.env.functions}),
+		cel.CustomDecoratorV2(fold.constant),
+	}
+	return s.env.Program(checked, append(options, more...)...)
+}
+
+// folded are the functions whose value depends on their arguments and the
+// document alone.
+var folded = map[string]bool{"asset": true, "units": true, "amount": true}
+
+// constant replaces a call of a folded function with literal arguments by its
+// value.
+func (e *evaluation) constant(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+	call, ok := i.(interpreter.InterpretableCall)
+	if !ok || !folded[call.Function()] {
+		return i, nil
+	}
+	for _, arg := range call.Args() {
+		if _, literal := arg.(interpreter.InterpretableConst); !literal {
+			return i, nil
+		}
+	}
+	return interpreter.NewConstValue(call.ID(), call.Eval(e)), nil
+}

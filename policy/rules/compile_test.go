@@ -1,0 +1,185 @@
+package rules_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/rules"
+)
+
+func TestFaultsAtLoad(t *testing.T) {
+	for when, want := range map[string]string{
+		``:                                  "the condition is empty",
+		"  \n":                              "the condition is empty",
+		`tx.value`:                          "the condition is amount, not true or false",
+		`dyn(true)`:                         "the condition is dyn, not true or false",
+		`1 +`:                               "line 1, column 4: mismatched input 'end of the condition'",
+		"true &&\n  tx.valeu > 1":           "line 2, column 5: undeclared reference to 'tx.valeu' (did you mean 'tx.value'?)",
+		`tx.moves.exists(m, m.too == "")`:   "line 1, column 21: undefined field 'too'",
+		`tx.moves.exists(m, m.amount == 5)`: "line 1, column 29: == does not take (amount, int); amounts are counted with amounts, or with whole numbers on the right, and compared by == with amount(...)",
+		`tx.value > 1.5`:                    "> does not take (amount, double); amounts are",
+		`5 < tx.value`:                      "< does not take (int, amount)",
+		`tx.nonce == 5`:                     "== does not take (uint, int)",
+		`tx.value > "5"`:                    "> does not take (amount, string)",
+		`-tx.value < 1`:                     "does not take (amount)",
+		`unheard(1)`:                        "undeclared reference to 'unheard'",
+		`history.total("wallet")`:           "undeclared reference to",
+		`Move{asset: "x"}.asset == "x"`:     "a rule cannot make a Move",
+		`tx.to == "eip155:1:0xAb"`:          "never matches: accounts and assets of eip155 are in lower case",
+		`tx.to == "EIP155:1:0xab"`:          "never matches",
+		`amount("1.5") < tx.value`:          `"1.5" is no amount`,
+		`amount("") < tx.value`:             `"" is no amount`,
+		`amount("0x") < tx.value`:           `"0x" is no amount`,
+		`amount("-1") < tx.value`:           `"-1" is no amount`,
+		`amount("` + strings.Repeat("9", 79) + `") < tx.value`:      "is no amount",
+		`amount("0x1` + strings.Repeat("0", 64) + `") < tx.value`:   "more than 256 bits",
+		`units("eht", "1") < tx.value`:                              `there is no asset "eht"`,
+		`units("usdc", "1.1234567") < tx.value`:                     "more than the 6 decimals",
+		`units("usdc", "1.") < tx.value`:                            "is no number of whole units",
+		`units("usdc", "1e3") < tx.value`:                           "is no number of whole units",
+		`units("usdc", string(tx.nonce)) < tx.value`:                "must be a number",
+		`units(request.kind, "1") < tx.value`:                       "must be the id of an asset",
+		`asset("eht") == ""`:                                        `there is no asset "eht"`,
+		`amount_of("eth") > 1`:                                      `"eth" is no CAIP-19 asset; write asset("eth")`,
+		`listed("sanctoins", tx.to)`:                                `there is no list "sanctoins"`,
+		`listed(request.kind, tx.to)`:                               "must be the id of a list",
+		`member("tresury", user.id)`:                                `there is no group "tresury"`,
+		`signal.listed("x")`:                                        `there is no list "x"`,
+		`history.count("wallets", duration("1h")) > 1`:              `scope "wallets" is not "user", "wallet" or "account"`,
+		`history.count("asset", duration("1h")) > 1`:                `scope "asset" is not "user", "wallet" or "account"`,
+		`history.sum("wallet", asset("eth"), duration("745h")) > 1`: "the window \"745h\" is not above 0 and at most 744h",
+		`history.count("user", duration("0s")) > 1`:                 "is not above 0",
+		`history.count("user", duration("-1h")) > 1`:                "is not above 0",
+		`history.count("user", duration("1 day")) > 1`:              "duration",
+		`history.count("user", now - request.expires) > 1`:          "the window must be",
+		`signal.unusual("account", 6.0)`:                            `scope "account" is not "user" or "wallet"`,
+		`signal.unusual("user", 6)`:                                 "signal.unusual does not take (string, int)",
+		`now.getHours("Europe/Zuerich") > 1`:                        `there is no time zone "Europe/Zuerich"`,
+		`now.getHours("Local") > 1`:                                 `there is no time zone "Local"`,
+		`now.getHours("") > 1`:                                      `there is no time zone ""`,
+		`now.getHours(account.chain) > 1`:                           "must be a time zone",
+		`now > timestamp("2026-13-01T00:00:00Z")`:                   "timestamp",
+		`tx.to.matches("(")`:                                        "invalid matches argument",
+		`request.kind != "ethereum.transation"`:                     `there is no kind "ethereum.transation"`,
+		`5 == typed.message.value`:                                  "the type of one side is not known",
+		`typed.message.value != 5u`:                                 "the type of one side is not known",
+	} {
+		t.Run(when, func(t *testing.T) {
+			_, err := rules.Compile(documentOf(document.Rule{ID: "r1", Effect: document.EffectAllow, When: when}), "approval", nil)
+			if err == nil || !strings.HasPrefix(err.Error(), `approval: rule "r1": `) || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v\nwant %s", err, want)
+			}
+		})
+	}
+}
+
+// TestAttackCostBombIsRefusedAtLoad: what would take long is not evaluated once.
+func TestAttackCostBombIsRefusedAtLoad(t *testing.T) {
+	hundred := "[" + strings.TrimSuffix(strings.Repeat("1,", 100), ",") + "]"
+	for name, when := range map[string]string{
+		"loops in loops in loops": `tx.moves.all(a, tx.moves.all(b, tx.moves.all(c, a.amount > b.amount)))`,
+		"loops over long lists":   hundred + ".all(a, " + hundred + ".all(b, tx.to.contains(string(a + b)) || tx.moves.size() > a))",
+		"text over text":          `tx.message.matches("(a|b|c|d|e|f)*(a|b|c|d|e|f)*x") && tx.moves.all(m, tx.message.contains(tx.message))`,
+		"history in loops":        `tx.moves.all(a, tx.moves.all(b, history.sum_to(a.to, b.asset, duration("1h")) > b.amount))`,
+		"signals in loops":        `tx.moves.all(a, tx.moves.all(b, signal.first_use()))`,
+		"a long regex":            `tx.to.matches("(ab){600}")`,
+		"a large regex":           `tx.to.matches("((((a{20}){20}){20}){20})")`,
+		"long":                    strings.Repeat("true && ", 600) + "true",
+		"loops upon loops":        `tx.moves` + strings.Repeat(`.filter(m, m.amount > 5)`, 5) + ` == []`,
+		"deep":                    strings.Repeat("(", 100) + "true" + strings.Repeat(")", 100),
+		"doubled text":            `tx.moves.map(a, tx.moves.map(b, a.to + b.to + a.to)).size() > 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, err := rules.Compile(documentOf(deny(when)), "approval", nil)
+			if err == nil {
+				t.Error("compiled")
+			}
+			if took := time.Since(start); took > 2*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// TestUsualRulesAreWithinTheirCost: what templates and people write passes.
+func TestUsualRulesAreWithinTheirCost(t *testing.T) {
+	for _, when := range []string{
+		`tx.amounts.all(a, history.sum("wallet", a.asset, duration("24h")) + a.amount <= units("eth", "100"))`,
+		`tx.destinations.all(d, listed("partners", d) && !listed("blocked", d))`,
+		`tx.destinations.exists(d, !listed("partners", d) || entry_age("partners", d) < duration("48h"))`,
+		`tx.moves.all(m, tx.moves.exists_one(n, n.to == m.to))`,
+		`tx.message.contains("login") && tx.message.matches("^[a-z ]+$")`,
+		`tx.calls.all(c, c.understood && !c.delegate && c.depth < 3)`,
+		`tx.moves.filter(m, m.asset == asset("usdc")).map(m, m.amount).all(a, a <= units("usdc", "5"))`,
+		`typed.primary_type in ["Permit", "PermitSingle"] && amount(typed.message.value) < units("usdc", "500")`,
+		`signal.first_use() || signal.lookalike() || signal.unusual("wallet", 6.0) || signal.duplicate(duration("10m"))`,
+	} {
+		if _, err := rules.Compile(documentOf(deny(when)), "approval", nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFaultsOfRulesAndDocument(t *testing.T) {
+	asking := document.Rule{ID: "r", Effect: document.EffectAsk, When: `true`}
+	for _, role := range []string{message.RoleAuthorization, message.RoleFraud} {
+		doc := &document.Document{Rules: document.Rules{Authorization: []document.Rule{asking}, Fraud: []document.Rule{asking}}}
+		if _, err := rules.Compile(doc, role, nil); err == nil || !strings.Contains(err.Error(), "only the approval role can ask people") {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+	doc := documentOf(allow(`true`), document.Rule{ID: "odd", Effect: "permit", When: `true`}, deny(`tx.x`), deny(`tx.y`))
+	doc.Rules.Approval = append(doc.Rules.Approval, allow(`true`))
+	doc.Calls = append(doc.Calls, document.Call{Function: "transfer(address to"})
+	_, err := rules.Compile(doc, "approval", nil)
+	for _, want := range []string{
+		`effect "permit" is not allow, ask or deny`, `undeclared reference to 'tx.x'`, `'tx.y'`, `rule "true" stands twice`,
+		`calls: entry 3 ("transfer(address to")`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nwant %s in it", err, want)
+		}
+	}
+	if _, err := rules.Compile(&document.Document{}, "nobody", nil); err != nil {
+		t.Errorf("a role without rules: %v", err)
+	}
+}
+
+// FuzzCompile: a hostile document neither panics nor takes long, and what
+// compiles has a verdict.
+func FuzzCompile(f *testing.F) {
+	for _, seed := range []string{
+		`true`, `tx.value > units("eth", "1.5")`, `tx.moves.exists(m, m.amount > 5)`, `signal.unusual("wallet", 6.0)`, `[1,2].map(x, [x].map(y, y))`,
+		`"a".matches("(a*)*b")`, `{"a": [1]}.a[0] == 1`, `type(tx) == map`, `has(tx.moves[0].to)`, `"\ud800"`, "tx.`value` > 1", `b"\xff" + b"x" == b""`,
+		`[[[[[[[[[[1]]]]]]]]]].size() > 1`, `tx.value.add(1)`, `now.getHours("../../etc/passwd") > 1`, `duration("999999999h") > duration("1h")`, `.tx.value > 1`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, when string) {
+		start := time.Now()
+		set, err := rules.Compile(documentOf(document.Rule{ID: "r", Effect: document.EffectAllow, When: when}), "approval", nil)
+		if err == nil {
+			out := set.Explain(t.Context(), transfer())
+			if out.Verdict != rules.Allow && out.Verdict != rules.Deny || len(out.Trace) != 1 {
+				t.Fatalf("%+v", out)
+			}
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Fatalf("took %v", took)
+		}
+	})
+}
+
+func ExampleCompile() {
+	doc := &document.Document{Rules: document.Rules{Fraud: []document.Rule{
+		{ID: "small", Effect: document.EffectAllow, When: `tx.valeu < 5`},
+	}}}
+	_, err := rules.Compile(doc, message.RoleFraud, nil)
+	fmt.Println(err)
+	// Output: fraud: rule "small": line 1, column 3: undeclared reference to 'tx.valeu' (did you mean 'tx.value'?)
+}

@@ -1,0 +1,181 @@
+package rules
+
+import (
+	"encoding/hex"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/countersign/countersign/policy/exposure"
+	"github.com/countersign/countersign/transaction"
+)
+
+// canonical is the form in which accounts are compared: of eip155 in lower
+// case, since the case of its addresses is a checksum and no more.
+func canonical(account string) string {
+	if strings.HasPrefix(account, "eip155:") || strings.HasPrefix(account, "0x") {
+		return strings.ToLower(account)
+	}
+	return account
+}
+
+// contract is the account of a token asset's contract; empty for others.
+func contract(asset string) string {
+	chain, token, ok := strings.Cut(asset, "/")
+	if !ok {
+		return ""
+	}
+	standard, reference, ok := strings.Cut(token, ":")
+	if !ok || standard == "slip44" {
+		return ""
+	}
+	return canonical(chain + ":" + reference)
+}
+
+func selector(data []byte) ref.Val {
+	return types.String("0x" + hex.EncodeToString(data[:min(4, len(data))]))
+}
+
+func list(values []ref.Val) ref.Val { return types.NewRefValList(types.DefaultTypeAdapter, values) }
+
+func (e *evaluation) moves() ref.Val {
+	moves := e.facts.Meaning.Effects.Moves
+	out := make([]ref.Val, len(moves))
+	for i, m := range moves {
+		out[i] = moveStruct.record(types.String(m.Asset), types.String(canonical(m.From)),
+			types.String(canonical(m.To)), newAmount(m.Amount))
+	}
+	return list(out)
+}
+
+// unlimitedBits is the length of an allowance that nobody ever uses up.
+const unlimitedBits = 256
+
+func (e *evaluation) allowances() ref.Val {
+	allowances := e.facts.Meaning.Effects.Allowances
+	out := make([]ref.Val, len(allowances))
+	for i, a := range allowances {
+		unlimited := a.Amount != nil && a.Amount.BitLen() >= unlimitedBits
+		out[i] = allowanceStruct.record(types.String(a.Asset), types.String(canonical(a.Owner)),
+			types.String(canonical(a.Spender)), newAmount(a.Amount), types.Bool(unlimited))
+	}
+	return list(out)
+}
+
+func (e *evaluation) calls() ref.Val {
+	d := e.facts.Meaning.Effects.Details
+	if d == nil {
+		return absent("tx.calls")
+	}
+	out := make([]ref.Val, len(d.Calls))
+	for i := range d.Calls {
+		out[i] = e.call(&d.Calls[i])
+	}
+	return list(out)
+}
+
+func (e *evaluation) call(c *transaction.Call) ref.Val {
+	value := newAmount(c.Value)
+	if c.Value == nil { // of a call that moves nothing, such as a delegate call
+		value = newAmount(zero)
+	}
+	function, args := e.set.book.decode(canonical(c.To), c.Data)
+	if function == "" {
+		function = c.Function
+	}
+	return callStruct.record(types.String(canonical(c.To)), selector(c.Selector), types.String(function), value,
+		types.Int(c.Depth), types.Bool(c.Delegate), types.Bool(c.Understood), args)
+}
+
+func (e *evaluation) unknownCalls() ref.Val {
+	unknown := e.facts.Meaning.Effects.Unknown
+	out := make([]ref.Val, len(unknown))
+	for i, u := range unknown {
+		c := transaction.Call{To: u.To, Selector: u.Selector, Value: u.Value}
+		if known := e.detailsOf(u); known != nil {
+			c = *known
+		}
+		c.Understood = false
+		out[i] = e.call(&c)
+	}
+	return list(out)
+}
+
+// detailsOf finds the call that an unknown one is, for its data: the only one
+// to the same account with the same selector and size.
+func (e *evaluation) detailsOf(u transaction.UnknownCall) (found *transaction.Call) {
+	d := e.facts.Meaning.Effects.Details
+	if d == nil {
+		return nil
+	}
+	for i := range d.Calls {
+		c := &d.Calls[i]
+		if c.Understood || c.To != u.To || string(c.Selector) != string(u.Selector) || len(c.Data) != u.Size {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = c
+	}
+	return found
+}
+
+func (e *evaluation) amounts() ref.Val {
+	amounts, err := e.exposed()
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	out := make([]ref.Val, len(amounts))
+	for i, a := range amounts {
+		out[i] = amountStruct.record(types.String(a.Asset), newAmount(a.Amount))
+	}
+	return list(out)
+}
+
+// exposed is what the request puts at risk per asset, counted once.
+func (e *evaluation) exposed() ([]exposure.Amount, error) {
+	if !e.counted {
+		e.exposure, e.exposureErr = exposure.Of(e.facts.Meaning.Effects)
+		e.counted = true
+	}
+	return e.exposure, e.exposureErr
+}
+
+func (e *evaluation) destinationList() ref.Val {
+	return types.NewStringList(types.DefaultTypeAdapter, e.destinations())
+}
+
+// destinations are every account that receives, may take, or is called, each
+// once, in the order of the effects.
+func (e *evaluation) destinations() []string {
+	if e.reached != nil {
+		return e.reached
+	}
+	e.reached = []string{}
+	seen := map[string]bool{"": true}
+	add := func(account string) {
+		if account = canonical(account); !seen[account] {
+			seen[account] = true
+			e.reached = append(e.reached, account)
+		}
+	}
+	effects := &e.facts.Meaning.Effects
+	for _, m := range effects.Moves {
+		add(m.To)
+	}
+	for _, a := range effects.Allowances {
+		add(a.Spender)
+	}
+	for _, u := range effects.Unknown {
+		add(u.To)
+	}
+	if d := effects.Details; d != nil {
+		add(d.To)
+		for i := range d.Calls {
+			add(d.Calls[i].To)
+		}
+	}
+	return e.reached
+}

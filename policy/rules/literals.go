@@ -1,0 +1,228 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/ledger"
+)
+
+// condition is the checked tree of a rule's condition.
+type condition struct {
+	set  *Set
+	rule *document.Rule
+	ast  *ast.AST
+
+	faults []error
+}
+
+// verify finds at load what would make the rule mean something else, or
+// nothing: names that the document does not have, accounts in a form that
+// never matches, comparisons that are never true.
+func (c *condition) verify() []error {
+	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.StructKind:
+			c.fault(e, "a rule cannot make a %s", e.AsStruct().TypeName())
+		case ast.LiteralKind:
+			c.account(e)
+		case ast.CallKind:
+			c.call(e, e.AsCall())
+		}
+	}))
+	return c.faults
+}
+
+func (c *condition) fault(e ast.Expr, format string, args ...any) {
+	where := c.ast.SourceInfo().GetStartLocation(e.ID())
+	c.faults = append(c.faults, at(where.Line(), where.Column(), bounded(fmt.Sprintf(format, args...))))
+}
+
+// account refuses a literal that looks like an account or asset of eip155 and
+// never matches one, since those are compared in lower case.
+func (c *condition) account(e ast.Expr) {
+	s, ok := e.AsLiteral().(types.String)
+	if ok && strings.HasPrefix(strings.ToLower(string(s)), "eip155:") && string(s) != strings.ToLower(string(s)) {
+		c.fault(e, "%q never matches: accounts and assets of eip155 are in lower case", string(s))
+	}
+}
+
+func (c *condition) call(e ast.Expr, call ast.CallExpr) {
+	switch call.FunctionName() {
+	case operators.Equals, operators.NotEquals:
+		c.comparison(e, call.Args())
+	case "amount":
+		c.amount(call.Args())
+	case "units":
+		c.units(call.Args())
+	}
+	f, ok := c.set.env.functions[call.FunctionName()]
+	if !ok {
+		return
+	}
+	c.set.history = c.set.history || f.History
+	args := call.Args()
+	if call.IsMemberFunction() {
+		args = append([]ast.Expr{call.Target()}, args...)
+	}
+	for i, arg := range args {
+		c.argument(f.Name, f.Args[i], arg)
+	}
+}
+
+// comparison refuses what CEL accepts and is never true: a kind that there is
+// not, and a value of any type, which may be an amount, beside a number.
+func (c *condition) comparison(e ast.Expr, args []ast.Expr) {
+	for i, arg := range args {
+		if text, ok := stringLiteral(args[1-i]); ok && arg.Kind() == ast.IdentKind && arg.AsIdent() == "request.kind" {
+			c.kind(args[1-i], text)
+		}
+		other := c.ast.GetType(args[1-i].ID())
+		if c.ast.GetType(arg.ID()).Kind() != types.DynKind {
+			continue
+		}
+		switch other.Kind() {
+		case types.IntKind, types.UintKind, types.DoubleKind:
+			c.fault(e, "the type of one side is not known: write amount(...) or int(...) around it")
+		}
+	}
+}
+
+func (c *condition) kind(e ast.Expr, text string) {
+	if !slices.Contains(allKinds(), message.Kind(text)) {
+		c.fault(e, "there is no kind %q", bounded(text))
+	}
+}
+
+func (c *condition) amount(args []ast.Expr) {
+	if text, ok := stringLiteral(args[0]); ok {
+		if _, err := parseAmount(text); err != nil {
+			c.fault(args[0], "%v", err)
+		}
+	}
+}
+
+// units refuses more decimals than the asset has.
+func (c *condition) units(args []ast.Expr) {
+	id, isLiteral := stringLiteral(args[0])
+	number, hasNumber := stringLiteral(args[1])
+	if a := c.set.book.assets[id]; isLiteral && hasNumber && a != nil {
+		if _, err := baseUnits(number, a.Decimals); err != nil {
+			c.fault(args[1], "units: %v", err)
+		}
+	}
+}
+
+// argument checks what a function takes beyond its type.
+func (c *condition) argument(function string, a Argument, e ast.Expr) {
+	if a.Form == Any {
+		return
+	}
+	if a.Form == Window {
+		c.window(function, e)
+		return
+	}
+	text, ok := stringLiteral(e)
+	if !ok {
+		if a.Form != AssetID {
+			c.fault(e, "%s: %s must be %s", function, a.Name, a.Form)
+		}
+		return
+	}
+	if err := c.name(a.Form, text); err != nil {
+		c.fault(e, "%s: %v", function, err)
+	}
+}
+
+func (c *condition) name(form Form, text string) error {
+	b := c.set.book
+	switch form {
+	case ListName:
+		return b.checkList(text)
+	case GroupName:
+		if b.groups[text] == nil {
+			return fmt.Errorf("there is no group %q", bounded(text))
+		}
+	case AssetName:
+		if b.assets[text] == nil {
+			return fmt.Errorf("there is no asset %q", bounded(text))
+		}
+	case AssetID:
+		if !strings.Contains(text, "/") {
+			return fmt.Errorf("%q is no CAIP-19 asset; write asset(%q) for one of the document", bounded(text), bounded(text))
+		}
+	case Scope, CountScope, Habitual:
+		return checkScope(form, text)
+	case Zone:
+		return b.addZone(text)
+	}
+	return nil
+}
+
+func (b *book) checkList(id string) error {
+	l, ok := b.lists[id]
+	switch {
+	case !ok:
+		return errNoList(id)
+	case l.file != nil && l.files == nil:
+		return fmt.Errorf("the file of list %q is not at hand", id)
+	}
+	return nil
+}
+
+func checkScope(form Form, text string) error {
+	switch text {
+	case ledger.ScopeUser, ledger.ScopeWallet:
+		return nil
+	case ledger.ScopeAccount:
+		if form != Habitual {
+			return nil
+		}
+	case ledger.ScopeAsset:
+		if form == Scope {
+			return nil
+		}
+	}
+	return fmt.Errorf("scope %q is not %s", bounded(text), form)
+}
+
+// addZone loads a time zone for good. "Local" would be the machine's own.
+func (b *book) addZone(name string) error {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" || name == "" {
+		return fmt.Errorf("there is no time zone %q", bounded(name))
+	}
+	b.zones[name] = zone
+	return nil
+}
+
+// window checks a window of time. It must be duration("...") so that it is
+// known now.
+func (c *condition) window(function string, e ast.Expr) {
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == overloads.TypeConvertDuration && len(e.AsCall().Args()) == 1 {
+		if text, ok := stringLiteral(e.AsCall().Args()[0]); ok {
+			if d, err := time.ParseDuration(text); err == nil && (d <= 0 || d > ledger.Retention) {
+				c.fault(e, "%s: the window %q is not above 0 and at most 744h", function, bounded(text))
+			}
+			return
+		}
+	}
+	c.fault(e, "%s: the window must be %s", function, Window)
+}
+
+func stringLiteral(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	s, ok := e.AsLiteral().(types.String)
+	return string(s), ok
+}
