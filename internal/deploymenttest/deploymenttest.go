@@ -31,6 +31,9 @@ const (
 	Authority = "proposer.test"
 )
 
+// Expires is when the default policy ends.
+var Expires = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Deployment is everything that the people of one deployment hold.
 type Deployment struct {
 	Genesis      message.Genesis
@@ -125,7 +128,7 @@ func (d *Deployment) IdentityKey(role string) ed25519.PrivateKey {
 func (d *Deployment) Document() *document.Document {
 	d.t.Helper()
 	doc := &document.Document{
-		Version: 1, Deployment: d.ID.String(),
+		Version: 1, Deployment: d.ID.String(), Expires: document.At(Expires),
 		Services: map[string][]message.JWK{},
 		Users:    []document.User{{ID: User, Issuer: "https://issuer.test", Subject: User, Keys: []message.JWK{JWK(d.t, d.UserKey)}}},
 		Approvers: []document.Approver{
@@ -135,7 +138,7 @@ func (d *Deployment) Document() *document.Document {
 			Users: []string{User},
 			Kinds: []message.Kind{
 				message.KindWalletCreate, message.KindAccountCreate,
-				message.KindEthereumTransaction, message.KindEthereumMessage,
+				message.KindEthereumTransaction, message.KindEthereumMessage, message.KindEthereumTypedData,
 			},
 			Wallets: []string{document.WalletsOwn},
 		}},
@@ -155,6 +158,7 @@ func (d *Deployment) Document() *document.Document {
 			Approvers: []string{Approver}, Quorum: 1,
 		},
 	}
+	defaultRules(doc)
 	for _, role := range append([]string{message.RoleSigning}, d.Genesis.Roles...) {
 		doc.Services[role] = []message.JWK{JWK(d.t, d.IdentityKey(role))}
 	}

@@ -76,10 +76,14 @@ func (b AnnouncementBody) IdentityInput() ([]byte, error) {
 // Decision is what a role says about a request.
 type Decision string
 
-// The two decisions that are ever signed.
+// The decisions that are signed.
 const (
 	Approve Decision = "approve"
 	Reject  Decision = "reject"
+	// Of a dry run: nobody takes these for one of the others.
+	WouldApprove Decision = "would_approve"
+	WouldAsk     Decision = "would_ask" // people
+	WouldReject  Decision = "would_reject"
 )
 
 // Reason says why: a stable code and a sentence for people with the figures.
@@ -247,6 +251,9 @@ type Statement struct {
 	Account  string         `json:"account,omitempty"`
 	Payload  jsontext.Value `json:"payload"`
 	Expires  Time           `json:"expires"`
+	// DryRun asks what every role would decide: nothing is signed, released or
+	// counted.
+	DryRun bool `json:"dry_run,omitzero"`
 }
 
 // HTTPSignature is the user's HTTP message signature (RFC 9421) as sent, with
@@ -316,4 +323,33 @@ type AccountCreate struct {
 	Curve string `json:"curve"`
 	Path  string `json:"path"`
 	Label string `json:"label"`
+}
+
+// PolicyUpdate is the payload of policy.update: a signed document, which the
+// quorum's signatures decide on.
+type PolicyUpdate = PolicyBundle
+
+// WalletFreeze is the payload of wallet.freeze; the statement names the wallet.
+type WalletFreeze struct {
+	Reason string `json:"reason"`
+}
+
+// UserFreeze is the payload of user.freeze: the user's id in the policy
+// document.
+type UserFreeze struct {
+	User   string `json:"user"`
+	Reason string `json:"reason"`
+}
+
+// DryRun is the output of a dry run: what each role would decide, in genesis
+// order.
+type DryRun struct {
+	Decisions []RoleDecision `json:"decisions"`
+}
+
+// RoleDecision is what one role would decide, and why.
+type RoleDecision struct {
+	Role     string   `json:"role"`
+	Decision Decision `json:"decision"`
+	Reasons  []Reason `json:"reasons"`
 }

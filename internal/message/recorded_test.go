@@ -2,30 +2,21 @@ package message_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"flag"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/countersign/countersign/internal/database/databasetest"
 	"github.com/countersign/countersign/internal/message"
-	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/document"
-	"github.com/countersign/countersign/policy/fraud"
-	"github.com/countersign/countersign/policy/history"
-	"github.com/countersign/countersign/queue"
-	"github.com/countersign/countersign/secrets"
-	"github.com/countersign/countersign/transaction"
-	"github.com/countersign/countersign/transaction/ethereum"
-	"github.com/countersign/countersign/trust/attestation"
+	"github.com/countersign/countersign/policy/rules"
 )
 
 // Recorded messages stand for a service of the release before: today's code
@@ -186,8 +177,11 @@ func forms() map[string]form {
 
 // policyBundle and recordEntries are recorded too, by the tests below.
 const (
-	policyBundle  = "policy-bundle.json"
-	recordEntries = "record-entries.json"
+	policyBundle    = "policy-bundle-2.json"
+	oldPolicyBundle = "policy-bundle.json"
+	recordEntries   = "record-entries-2.json"
+	// oldRecordEntries are from before a role kept more than amounts.
+	oldRecordEntries = "record-entries.json"
 )
 
 func TestRecordedMessages(t *testing.T) {
@@ -209,7 +203,9 @@ func TestRecordingsAreComplete(t *testing.T) {
 	files, err := os.ReadDir(recorded)
 	must(t, err)
 	known := forms()
-	known[policyBundle], known[recordEntries], known["README.md"] = form{}, form{}, form{}
+	for _, name := range []string{policyBundle, oldPolicyBundle, recordEntries, oldRecordEntries, "README.md"} {
+		known[name] = form{}
+	}
 	var all []byte
 	for _, f := range files {
 		if _, ok := known[f.Name()]; !ok {
@@ -259,31 +255,38 @@ func recordedGenesis(t *testing.T) (message.Genesis, message.Hash) {
 
 func samplePolicy(t *testing.T, id message.Hash) []byte {
 	t.Helper()
-	amount := func(s string) document.Amount {
-		a, err := document.ParseAmount(s)
-		must(t, err)
-		return a
-	}
-	const ether = "eip155:1/slip44:60"
+	moving := []message.Kind{message.KindEthereumTransaction}
 	d := document.Document{
-		Version: 3, Deployment: id.String(), Services: map[string][]message.JWK{},
+		Version: 3, Deployment: id.String(), Expires: document.At(time.Date(2126, 11, 21, 12, 0, 0, 0, time.UTC)),
+		Services: map[string][]message.JWK{},
 		Users: []document.User{{
 			ID: "alice", Issuer: "https://login.example", Subject: "alice",
 			Certificates: []string{h("certificate").String()}, Keys: []message.JWK{jwk(t, 20)},
 		}},
 		Approvers: []document.Approver{{ID: "bob", User: "alice", Keys: []message.JWK{jwk(t, 21)}}},
+		Groups:    []document.Group{{ID: "desk", Members: []string{"alice", "bob"}}},
+		Lists: []document.List{{ID: "denied", Entries: []document.Entry{{
+			Account: "eip155:1:0x000000000000000000000000000000000000dead", Label: "burnt",
+			Since: document.At(time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)),
+		}}}},
+		Assets: []document.Asset{{ID: "eth", Asset: "eip155:1/slip44:60", Decimals: 18}},
+		Calls:  []document.Call{{Function: "transfer(address to,uint256 value)"}},
 		Grants: []document.Grant{{
 			Users: []string{"alice"}, Kinds: []message.Kind{message.KindWalletCreate, message.KindEthereumTransaction},
 			Wallets: []string{document.WalletsOwn},
 		}},
-		Fraud: document.Fraud{
-			Deny:   []string{"eip155:1:0x000000000000000000000000000000000000dead"},
-			Limits: []document.Limit{{Wallet: document.WalletsAny, Asset: ether, PerTransaction: amount("10"), Per24Hours: amount("50")}},
+		Rules: document.Rules{
+			Authorization: []document.Rule{{ID: "granted", Effect: document.EffectAllow, When: "true"}},
+			Fraud: []document.Rule{
+				{ID: "denied", Effect: document.EffectDeny, Kinds: moving, When: `tx.destinations.exists(d, listed("denied", d))`, Reason: "on the list"},
+				{ID: "rest", Effect: document.EffectAllow, When: "true", UnknownCalls: true},
+			},
+			Approval: []document.Rule{
+				{ID: "large", Effect: document.EffectAsk, Kinds: moving, When: `amount_of(asset("eth")) > 1`, Approvers: []string{"bob"}, Quorum: 1},
+				{ID: "rest", Effect: document.EffectAllow, When: "true"},
+			},
 		},
-		Approval: document.Approval{
-			Above: []document.Threshold{{Asset: ether, Amount: amount("1")}}, Approvers: []string{"bob"}, Quorum: 1,
-			Always: []message.Kind{message.KindWalletCreate},
-		},
+		Approval: document.Approval{Approvers: []string{"bob"}, Quorum: 1},
 	}
 	for i, role := range []string{"signing", "authorization", "fraud", "approval"} {
 		d.Services[role] = []message.JWK{jwk(t, byte(30+i))}
@@ -316,6 +319,10 @@ func TestRecordedPolicyBundle(t *testing.T) {
 	if active.Version != 3 || len(active.Users) != 1 || active.Approval.Quorum != 1 {
 		t.Errorf("read as %+v", active.Document)
 	}
+	for _, role := range genesis.Roles {
+		_, err := rules.Compile(active.Document, role, active.Files())
+		must(t, err)
+	}
 	if again := encode(t, bundle); !bytes.Equal(again, b) {
 		t.Errorf("written as\n%s, not\n%s", again, b)
 	}
@@ -324,124 +331,19 @@ func TestRecordedPolicyBundle(t *testing.T) {
 	}
 }
 
-// row is one recorded row of a role's record chain.
-type row struct {
-	Seq  int64         `json:"seq"`
-	Body message.Bytes `json:"body"`
-	MAC  message.Hash  `json:"mac"`
-}
-
-// sampleBodies are an entry of every kind of record, as the policy runtime and
-// the fraud service write them.
-func sampleBodies(t *testing.T) [][]byte {
-	t.Helper()
-	fact := `{"version":1,"envelope":"` + h("envelope").String() + `","wallet":"` + h("wallet").String() +
-		`","time":"2026-11-21T12:00:00Z","amounts":[{"asset":"eip155:1/slip44:60","amount":"5"}]}`
-	ref := string(encode(t, policyRef))
-	entry := func(record string) []byte { return []byte(`{"version":1,"records":[` + record + `]}`) }
-	return [][]byte{
-		entry(`{"kind":"init","init":{"role":"fraud","generation":1,"identity":` + string(encode(t, jwk(t, 32))) + `,"time":"2026-11-21T12:00:00Z"}}`),
-		entry(`{"kind":"policy","policy":` + ref + `},{"kind":"decider","body":` + string(encode(t, message.Bytes(fact))) + `}`),
-		entry(`{"kind":"rejection","rejection":{"request":"` + requestID + `","envelope":"` + h("envelope").String() +
-			`","statement":"` + h("statement").String() + `","reasons":[{"code":"limit_exceeded","detail":"2 of 1"}],"policy":` + ref +
-			`,"expires":"2126-11-21T12:00:00Z","time":"2026-11-21T12:00:00Z"}}`),
-	}
-}
-
-// recordedKeyring is the fraud service's, from two secrets that everybody knows.
-func recordedKeyring(t *testing.T, g message.Genesis, id message.Hash) *secrets.Keyring {
-	t.Helper()
-	branches := func(half secrets.Half) secrets.BranchFile {
-		secret := h("recorded " + string(half))
-		file, err := secrets.ParseSecretFile([]byte(`{"version":1,"half":"` + string(half) + `","generation":1,"secret":` +
-			string(encode(t, message.Bytes(secret[:]))) + "}\n"))
-		must(t, err)
-		out, err := file.Split(message.RoleFraud, g.Roles)
-		must(t, err)
-		return out
-	}
-	k, err := secrets.NewKeyring(id, message.RoleFraud, g.Roles,
-		secrets.Pair{Build: branches(secrets.HalfBuild), Deploy: branches(secrets.HalfDeploy)})
-	must(t, err)
-	return k
-}
-
-// A chain that a release ago was written is read on, by the MACs of its
-// entries and by what is in them; today's code gives the same MACs.
-func TestRecordedRecordEntries(t *testing.T) {
+// A document from before there were rules stands in the succession by its
+// signatures, but nothing is decided under it: it does not say what to allow.
+func TestRecordedPolicyBundleWithoutRules(t *testing.T) {
 	genesis, id := recordedGenesis(t)
-	keyring := recordedKeyring(t, genesis, id)
-	b := recording(t, recordEntries, func() []byte {
-		return encode(t, writeChain(t, databasetest.New(t), keyring, sampleBodies(t)))
-	})
-	var rows []row
-	must(t, message.Decode(b, &rows))
-	db := databasetest.New(t)
-	for _, r := range rows {
-		_, err := db.Owner.ExecContext(t.Context(), "INSERT INTO countersign.record (role, seq, body, mac) VALUES ('fraud', $1, $2, $3)",
-			r.Seq, []byte(r.Body), r.MAC[:])
-		must(t, err)
+	b := recording(t, oldPolicyBundle, func() []byte { t.Fatal("no code writes it any more"); return nil })
+	var bundle message.PolicyBundle
+	must(t, message.Decode(b, &bundle))
+	signed, err := document.VerifySigned(bundle, document.GenesisQuorum(genesis), genesis, id)
+	must(t, err)
+	if signed.Ref != (message.PolicyRef{Version: 3, Hash: message.Sum(bundle.Document)}) || len(signed.Next.Admins) != len(genesis.Admins) {
+		t.Errorf("read as %+v", signed)
 	}
-	service := fraudService(t, db, genesis, keyring)
-	_ = service.Ready(t.Context()) // reads on; it is not ready, for there is no policy
-	if entries, broken := service.Records(); entries != int64(len(rows)) || broken {
-		t.Errorf("the service understands %d of %d entries, broken: %v", entries, len(rows), broken)
-	}
-	var bodies [][]byte
-	for _, r := range rows {
-		bodies = append(bodies, r.Body)
-	}
-	if today := writeChain(t, databasetest.New(t), keyring, bodies); !bytes.Equal(encode(t, today), b) {
-		t.Errorf("today's code writes\n%s, a release ago it was\n%s", encode(t, today), b)
-	}
-	for i, body := range sampleBodies(t) {
-		if !bytes.Equal(body, bodies[i]) {
-			t.Errorf("entry %d is\n%s, want\n%s", i+1, bodies[i], body)
-		}
+	if _, err := document.VerifyBundle(bundle, genesis, id); err == nil {
+		t.Error("requests are decided under it")
 	}
 }
-
-// writeChain writes bodies to a role's chain and returns the rows.
-func writeChain(t *testing.T, db *databasetest.DB, keyring *secrets.Keyring, bodies [][]byte) (out []row) {
-	t.Helper()
-	ctx := t.Context()
-	chain, err := history.New(message.RoleFraud, keyring, db.As(message.RoleFraud), slog.New(slog.DiscardHandler))
-	must(t, err)
-	must(t, chain.Init(ctx, bodies[0]))
-	must(t, chain.Append(ctx, bodies[1:]...))
-	reader, err := history.New(message.RoleFraud, keyring, db.As(message.RoleFraud), slog.New(slog.DiscardHandler))
-	must(t, err)
-	must(t, reader.CatchUp(ctx, func(e history.Entry) error {
-		out = append(out, row{Seq: e.Seq, Body: e.Body, MAC: e.MAC})
-		return nil
-	}))
-	return out
-}
-
-// fraudService is the runtime that reads the fraud service's records.
-func fraudService(t *testing.T, db *databasetest.DB, g message.Genesis, keyring *secrets.Keyring) *policy.Service {
-	t.Helper()
-	attester, err := attestation.New(nil)
-	must(t, err)
-	s, err := policy.New(policy.Config{
-		Role: message.RoleFraud, Genesis: g, Deployment: keyring.Deployment(), Keyring: keyring,
-		DB: db.As(message.RoleFraud), Queue: queue.New(db.As(message.RoleFraud), db.Config(message.RoleFraud), nil),
-		Interpreter: transaction.Interpreter{
-			Deployment: keyring.Deployment(), Roles: g.Roles, Generation: 1,
-			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: unstored{},
-		},
-		Policy: inactive{}, Decider: fraud.New(nil), Attester: attester, Log: slog.New(slog.DiscardHandler),
-	})
-	must(t, err)
-	return s
-}
-
-// inactive are policies before version 1.
-type inactive struct{}
-
-func (inactive) Active() *document.Active              { return nil }
-func (inactive) Refresh(context.Context) (bool, error) { return false, nil }
-func (inactive) RequireAtLeast(int)                    {}
-
-// unstored are descriptors of an empty database.
-type unstored struct{ transaction.Descriptors }

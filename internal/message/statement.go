@@ -29,8 +29,9 @@ const (
 	KindUserFreeze   Kind = "user.freeze"
 )
 
-// need says which ids a kind's statement must name, and must not.
-type need struct{ wallet, account bool }
+// need says which ids a kind's statement must name, and must not, and whether
+// it always takes effect.
+type need struct{ wallet, account, inEarnest bool }
 
 // kinds is the one table of kinds. A kind that is not in it is refused by
 // every service.
@@ -40,9 +41,9 @@ var kinds = map[Kind]need{
 	KindEthereumTransaction: {wallet: true, account: true},
 	KindEthereumMessage:     {wallet: true, account: true},
 	KindEthereumTypedData:   {wallet: true, account: true},
-	KindPolicyUpdate:        {},
-	KindWalletFreeze:        {wallet: true},
-	KindUserFreeze:          {},
+	KindPolicyUpdate:        {inEarnest: true},
+	KindWalletFreeze:        {wallet: true, inEarnest: true},
+	KindUserFreeze:          {inEarnest: true},
 }
 
 // ErrUnknownKind says that a statement's kind is not in the table.
@@ -82,6 +83,9 @@ func (s Statement) check(deployment Hash) error {
 	}
 	if err := checkID("account", s.Account, n.account); err != nil {
 		return err
+	}
+	if s.DryRun && n.inEarnest {
+		return fmt.Errorf("there is no dry run of %s", s.Kind)
 	}
 	if s.Payload.Kind() != '{' {
 		return errors.New("payload is not an object")

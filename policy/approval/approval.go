@@ -1,7 +1,8 @@
 // Package approval decides whether people must agree to a request and whether
-// enough of them have: it waits, signing nothing, until different persons have
-// voted for it as the policy document asks, and a single vote against it ends
-// it. It also serves the API where approvers see what waits and vote.
+// enough of them have. The policy document's rules for approval say so: of every
+// rule that asks, its own approvers must agree, as many different persons as it
+// names, and a single vote against the request ends it. The package also serves
+// the API where approvers see what waits and vote.
 //
 // It trusts the policy document, what its own service computed from the signed
 // bytes, and its role's own chain of records, where the votes are kept. Every
@@ -12,104 +13,121 @@ package approval
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/document"
-	"github.com/countersign/countersign/policy/exposure"
+	"github.com/countersign/countersign/policy/judge"
+	"github.com/countersign/countersign/policy/rules"
 	"github.com/countersign/countersign/transaction"
 )
 
-// Reason codes; they are stable. Those of document.VerifyUser come besides.
+// Reason codes; they are stable. Those of document.VerifyUser and of rules come
+// besides.
 const (
 	// CodeRejected: an approver has rejected the request.
 	CodeRejected = "rejected_by_approver"
 	// CodeNoApprovers: people must agree, but the policy names none.
 	CodeNoApprovers = "no_approvers"
-	// CodeAbove: an amount is above the policy's threshold.
-	CodeAbove = "above_threshold"
-	// CodeNoThreshold: the policy has no threshold for an asset.
-	CodeNoThreshold = "no_threshold"
-	// CodeNotUnderstood: the request has effects that cannot be told.
-	CodeNotUnderstood = "unknown_call"
-	// CodeAlways: requests of this kind always need people.
-	CodeAlways = "kind_needs_people"
 )
 
-// Decider is the approval role's decider: a policy.Decider and
-// policy.Recorder. Its state is the fold of the role's records. It is safe for
-// concurrent use by the runtime and the API.
-type Decider struct{ votes *ballots }
-
-// New returns a decider without votes. The clock serves only to forget the
-// votes on requests that are long over.
-func New(now func() time.Time) *Decider {
-	if now == nil {
-		now = time.Now
-	}
-	return &Decider{votes: newBallots(now)}
+// Decider is the approval role's decider: a policy.Decider, Preparer and
+// Recorder. Its state is the fold of the role's records, which are of two
+// kinds: votes, and, where rules look at history, what it has approved. It is
+// safe for concurrent use by the runtime and the API.
+type Decider struct {
+	judge *judge.Judge
+	votes *ballots
 }
 
-// Replay takes over one vote of the past.
+// New returns a decider without votes and with an empty history. The clock
+// serves to forget votes and approvals that are long over.
+func New(now func() time.Time) *Decider {
+	watch := &clock.Watch{Now: now}
+	return &Decider{judge: judge.New(message.RoleApproval, watch), votes: newBallots(watch)}
+}
+
+// Check says whether a document can be decided under: see judge.Judge.Check.
+func (d *Decider) Check(active *document.Active) error { return d.judge.Check(active) }
+
+// Replay takes over one vote, or one approval, of the past. Either is decoded
+// strictly, so that none is ever read as the other.
 func (d *Decider) Replay(body []byte) error {
-	r, err := decodeRecord(body)
-	if err != nil {
-		return fmt.Errorf("approval record: %w", err)
+	vote, notVote := decodeRecord(body)
+	if notVote == nil {
+		d.votes.add(vote)
+		return nil
 	}
-	d.votes.add(r)
+	if err := d.judge.Replay(body); err != nil {
+		return fmt.Errorf("approval record: no vote (%w) and no approval (%w)", notVote, err)
+	}
 	return nil
 }
 
 // Mark begins what may be taken back.
-func (d *Decider) Mark() { d.votes.mark() }
+func (d *Decider) Mark() {
+	d.votes.mark()
+	d.judge.Mark()
+}
 
 // Undo takes back what was replayed since Mark.
-func (d *Decider) Undo() { d.votes.undo() }
+func (d *Decider) Undo() {
+	d.votes.undo()
+	d.judge.Undo()
+}
 
 // Keep says that what was replayed since Mark is on record for good.
-func (d *Decider) Keep() { d.votes.keep() }
+func (d *Decider) Keep() {
+	d.votes.keep()
+	d.judge.Keep()
+}
 
-// Decide applies the policy's approval section.
-func (d *Decider) Decide(_ context.Context, r policy.Request) (policy.Decision, error) {
+// Prepare verifies whose the request is, which needs no state.
+func (d *Decider) Prepare(r policy.Request) { _, _ = r.User() }
+
+// Decide applies the policy's rules for approval. Nobody is asked about a
+// request whose sender is not known; and who the sender is must be known to
+// refuse self-approval.
+func (d *Decider) Decide(ctx context.Context, r policy.Request) (policy.Decision, error) {
 	ballot := d.votes.of(r.Meaning.Statement.ID)
 	if reasons := ballot.rejections(); len(reasons) > 0 {
 		return policy.Decision{Verdict: policy.Reject, Reasons: reasons}, nil
 	}
-	needed, err := Needed(r.Policy, r.Meaning)
-	if err != nil {
-		return policy.Decision{}, err
-	}
-	if len(needed) == 0 {
-		return policy.Decision{Verdict: policy.Approve}, nil
-	}
-	// Nobody is asked about a request whose sender is not known; and who the
-	// sender is must be known to refuse self-approval.
 	user, reason := r.User()
 	if reason != nil {
 		return policy.Decision{Verdict: policy.Reject, Reasons: []message.Reason{*reason}}, nil
 	}
-	return decideVotes(r, ballot, user.ID, needed), nil
+	out, records, err := d.judge.Judge(ctx, r.Policy, judge.Input{
+		Meaning: r.Meaning, User: user, Envelope: r.EnvelopeHash, Now: r.Now,
+	})
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	switch out.Verdict {
+	case rules.Allow:
+		return policy.Decision{Verdict: policy.Approve, Reasons: out.Reasons, Records: records}, nil
+	case rules.Ask:
+		p := poll{r.Policy, ballot, wanted(r.Meaning, r.EnvelopeHash), user.ID, r.Now}
+		return decideVotes(p.ask(out.Asks), out.Reasons, records), nil
+	}
+	return policy.Decision{Verdict: policy.Reject, Reasons: out.Reasons}, nil
 }
 
-func decideVotes(r policy.Request, b ballot, user string, needed []message.Reason) policy.Decision {
-	rules := r.Policy.Approval
-	if rules.Quorum < 1 || len(rules.Approvers) == 0 {
-		reason := message.Reason{Code: CodeNoApprovers, Detail: "people must agree, but the policy names no approvers"}
-		return policy.Decision{Verdict: policy.Reject, Reasons: append([]message.Reason{reason}, needed...)}
+// decideVotes approves where all questions are answered.
+func decideVotes(asked questions, reasons []message.Reason, records [][]byte) policy.Decision {
+	if nobody := asked.unanswerable(); nobody != nil {
+		return policy.Decision{Verdict: policy.Reject, Reasons: append(nobody, reasons...)}
 	}
-	want := wanted(r.Meaning, r.EnvelopeHash)
-	tally := document.Count(r.Policy, b.approvals(), want, user, r.Now)
-	if len(tally.Persons) >= rules.Quorum {
-		return policy.Decision{Verdict: policy.Approve, Evidence: tally.Good}
+	if open := asked.open(); open != nil {
+		return policy.Decision{
+			Verdict: policy.Wait, Reasons: reasons,
+			Note: fmt.Sprintf("%d of %d approvals: rule %s", len(open.tally.Persons), open.quorum, open.rule),
+		}
 	}
-	return policy.Decision{
-		Verdict: policy.Wait, Reasons: needed,
-		Note: fmt.Sprintf("%d of %d approvals", len(tally.Persons), rules.Quorum),
-	}
+	return policy.Decision{Verdict: policy.Approve, Reasons: reasons, Evidence: asked.evidence(), Records: records}
 }
 
 // wanted is what every vote on the request must name. The policy is left
@@ -119,50 +137,4 @@ func wanted(m transaction.Meaning, envelope message.Hash) message.Vote {
 		Deployment: m.Statement.Audience, Request: m.Statement.ID, Envelope: envelope,
 		Digests: m.Digests, Expires: m.Statement.Expires,
 	}
-}
-
-// Needed says why people must agree to a request under a policy; nothing if
-// they need not. What cannot be told needs people.
-func Needed(a *document.Active, m transaction.Meaning) ([]message.Reason, error) {
-	var out []message.Reason
-	if slices.Contains(a.Approval.Always, m.Statement.Kind) {
-		out = append(out, message.Reason{Code: CodeAlways, Detail: fmt.Sprintf("%s always needs people", m.Statement.Kind)})
-	}
-	if m.Transaction == nil {
-		if m.WalletCreate == nil && m.AccountCreate == nil {
-			return nil, errors.New("the request has no meaning")
-		}
-		return out, nil
-	}
-	e := m.Effects
-	if len(e.Unknown) > 0 || (e.Message == nil && len(e.Moves)+len(e.Allowances) == 0) {
-		out = append(out, message.Reason{Code: CodeNotUnderstood, Detail: "the transaction has effects that cannot be told"})
-	}
-	amounts, err := exposure.Of(e)
-	if err != nil {
-		return nil, err
-	}
-	for _, amount := range amounts {
-		if reason := above(&a.Approval, amount); reason != nil {
-			out = append(out, *reason)
-		}
-	}
-	return out, nil
-}
-
-func above(rules *document.Approval, amount exposure.Amount) *message.Reason {
-	for i := range rules.Above {
-		t := &rules.Above[i]
-		if t.Asset != amount.Asset {
-			continue
-		}
-		if amount.Amount.Cmp(&t.Amount.Int) <= 0 {
-			return nil
-		}
-		return &message.Reason{
-			Code:   CodeAbove,
-			Detail: fmt.Sprintf("%s of %s is above %s", amount.Amount, amount.Asset, &t.Amount.Int),
-		}
-	}
-	return &message.Reason{Code: CodeNoThreshold, Detail: "the policy has no threshold for " + amount.Asset}
 }

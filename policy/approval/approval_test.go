@@ -17,28 +17,28 @@ import (
 func TestDecideThresholds(t *testing.T) {
 	w := newWorld(t, nil)
 	w.want(w.transfer("1"), policy.Approve, "")
-	w.want(w.transfer(twoEther), policy.Wait, approval.CodeAbove)
+	w.want(w.transfer(twoEther), policy.Wait, aboveEther)
 	// The fee counts: one ether and its fee is above one ether.
-	w.want(w.transfer(oneEther), policy.Wait, approval.CodeAbove)
+	w.want(w.transfer(oneEther), policy.Wait, aboveEther)
 	w.want(w.transfer("999790000000000000"), policy.Approve, "")
-	w.want(w.transfer("999790000000000001"), policy.Wait, approval.CodeAbove)
+	w.want(w.transfer("999790000000000001"), policy.Wait, aboveEther)
 
 	q := w.transfer("1")
 	q.Meaning.Effects.Moves = append(q.Meaning.Effects.Moves, transaction.Move{
 		Asset: "eip155:1/erc20:0x00000000000000000000000000000000000000bb", From: "a", To: "b", Amount: new(big.Int),
 	})
-	w.want(q, policy.Wait, approval.CodeNoThreshold)
+	w.want(q, policy.Wait, deploymenttest.RuleNoAsk)
 	q = w.transfer("1")
 	q.Meaning.Effects.Allowances = []transaction.Allowance{{
 		Asset: deploymenttest.Token, Owner: "a", Spender: "b", Amount: big.NewInt(1000000001),
 	}}
-	w.want(q, policy.Wait, approval.CodeAbove)
+	w.want(q, policy.Wait, deploymenttest.RuleAbove+"token")
 	q = w.transfer("1")
 	q.Meaning.Effects.Unknown = []transaction.UnknownCall{{To: "a"}}
-	w.want(q, policy.Wait, approval.CodeNotUnderstood)
+	w.want(q, policy.Wait, deploymenttest.RuleUnknown)
 	q = w.transfer("1")
 	q.Meaning.Effects = transaction.Effects{}
-	w.want(q, policy.Wait, approval.CodeNotUnderstood)
+	w.want(q, policy.Wait, deploymenttest.RuleUnknown)
 }
 
 func TestDecideKinds(t *testing.T) {
@@ -48,18 +48,23 @@ func TestDecideKinds(t *testing.T) {
 	w.want(w.ask(message.KindWalletCreate, "", "", create), policy.Approve, "")
 	w.want(w.ask(message.KindEthereumMessage, w.wallet, w.account, text), policy.Approve, "")
 	w.setPolicy(func(doc *document.Document) {
-		doc.Approval.Always = []message.Kind{message.KindWalletCreate, message.KindEthereumMessage}
+		deploymenttest.AskAlways(doc, message.KindWalletCreate, message.KindEthereumMessage)
 	})
 	q := w.ask(message.KindWalletCreate, "", "", create)
-	w.want(q, policy.Wait, approval.CodeAlways)
-	w.want(w.ask(message.KindEthereumMessage, w.wallet, w.account, text), policy.Wait, approval.CodeAlways)
+	w.want(q, policy.Wait, deploymenttest.RuleAlways)
+	w.want(w.ask(message.KindEthereumMessage, w.wallet, w.account, text), policy.Wait, deploymenttest.RuleAlways)
 	// A request without digests is voted on by its envelope.
 	w.bob(q, message.Approve).ok(nil)
 	w.want(q, policy.Approve, "")
 }
 
+// TestDecideWithoutApprovers: no valid document asks nobody; were there one, it
+// would deny.
 func TestDecideWithoutApprovers(t *testing.T) {
-	w := newWorld(t, func(doc *document.Document) { doc.Approval.Approvers, doc.Approval.Quorum = nil, 0 })
+	w := newWorld(t, nil)
+	nobody := *w.active.Document
+	nobody.Approval = document.Approval{}
+	w.active = &document.Active{Document: &nobody, Ref: w.active.Ref}
 	w.want(w.transfer("1"), policy.Approve, "")
 	w.want(w.transfer(twoEther), policy.Reject, approval.CodeNoApprovers)
 }
@@ -206,7 +211,7 @@ func TestAttackRejectionTakenBack(t *testing.T) {
 	w.post(q, w.d.Vote(w.on(q, "dave", message.Approve), dave)).refused(409, "already_rejected")
 	w.setPolicy(func(doc *document.Document) { two(doc); doc.Approval.Approvers = []string{"dave"} })
 	w.want(q, policy.Reject, approval.CodeRejected)
-	w.setPolicy(func(doc *document.Document) { doc.Approval.Above[0].Amount = deploymenttest.Amount(t, "9"+twoEther) })
+	w.setPolicy(func(doc *document.Document) { deploymenttest.AskAbove(doc, deploymenttest.Ether, "9"+twoEther) })
 	w.want(q, policy.Reject, approval.CodeRejected)
 
 	// After an agreement too.

@@ -6,7 +6,6 @@ import (
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
-	"github.com/countersign/countersign/policy/approval"
 )
 
 // TestAttackRejectedEnvelopeExchanged: between a person's rejection and the
@@ -18,7 +17,7 @@ func TestAttackRejectedEnvelopeExchanged(t *testing.T) {
 		t.Run(string(decision), func(t *testing.T) {
 			w := newWorld(t, nil)
 			q := w.transfer(twoEther)
-			w.want(q, policy.Wait, approval.CodeAbove)
+			w.want(q, policy.Wait, aboveEther)
 			w.bob(q, decision).ok(nil)
 			env := q.Envelope
 			env.Received = message.At(env.Received.Add(1e9))

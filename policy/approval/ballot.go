@@ -79,10 +79,9 @@ type step struct {
 // changed in place.
 type ballot []cast
 
-func newBallots(now func() time.Time) *ballots {
-	b := &ballots{watch: &clock.Watch{Now: now}, by: map[string]ballot{}}
-	b.watch.Read() // from now on a jump is one
-	return b
+func newBallots(watch *clock.Watch) *ballots {
+	watch.Read() // from now on a jump is one
+	return &ballots{watch: watch, by: map[string]ballot{}}
 }
 
 // of returns the votes that a decision rests on, which is made on what the same

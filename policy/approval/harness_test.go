@@ -24,6 +24,7 @@ import (
 	"github.com/countersign/countersign/policy/approval/api"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/document/activation"
+	"github.com/countersign/countersign/policy/rules"
 	"github.com/countersign/countersign/transaction"
 	"github.com/countersign/countersign/trust/httpsig"
 )
@@ -190,13 +191,27 @@ func (w *world) decide(q policy.Request) policy.Decision {
 	return d
 }
 
-func (w *world) want(q policy.Request, verdict policy.Verdict, code string) policy.Decision {
+// aboveEther is the rule that asks about two ether.
+const aboveEther = deploymenttest.RuleAbove + "ether"
+
+// want wants a verdict, and where by is given, for that first of all: a rule that
+// asks, or the code of another reason.
+func (w *world) want(q policy.Request, verdict policy.Verdict, by string) policy.Decision {
 	w.t.Helper()
 	d := w.decide(q)
-	if d.Verdict != verdict || (code != "" && (len(d.Reasons) == 0 || d.Reasons[0].Code != code)) {
-		w.t.Fatalf("got %+v, want verdict %d by %q", d, verdict, code)
+	if d.Verdict != verdict || (by != "" && (len(d.Reasons) == 0 || why(d.Reasons[0]) != by)) {
+		w.t.Fatalf("got %+v, want verdict %d by %q", d, verdict, by)
 	}
 	return d
+}
+
+// why names the rule that asks, or the code of another reason.
+func why(r message.Reason) string {
+	if r.Code != rules.CodeAsks {
+		return r.Code
+	}
+	rule, _, _ := strings.Cut(strings.TrimPrefix(r.Detail, "rule "), ":")
+	return rule
 }
 
 // on is the vote that an approver would sign now.
@@ -321,4 +336,5 @@ var (
 	_ approval.Policy      = (*activation.Holder)(nil)
 	_ approval.Interpreter = transaction.Interpreter{}
 	_ policy.Recorder      = (*approval.Decider)(nil)
+	_ policy.Preparer      = (*approval.Decider)(nil)
 )

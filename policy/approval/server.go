@@ -203,7 +203,7 @@ func (s *Server) show(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := v.approval(s.cfg.Now())
+	out := v.approval()
 	out.You = callerOf(r.Context())
 	return out, nil
 }

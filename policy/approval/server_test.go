@@ -2,6 +2,7 @@ package approval_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +36,8 @@ func TestListShowVote(t *testing.T) {
 		shown.Policy != w.active.Ref || shown.User != "alice" || !shown.Open || shown.Approvals != 0 || shown.Quorum != 1 ||
 		len(shown.Digests) != 1 || len(shown.Effects.Moves) != 1 || shown.Effects.Moves[0].Amount != twoEther ||
 		shown.Effects.Fee != deploymenttest.Fee || message.Sum(shown.Descriptor) != q.Meaning.Descriptor ||
-		len(shown.Needed) != 1 {
+		len(shown.Needed) != 1 || len(shown.Asks) != 1 || shown.Asks[0].Rule != aboveEther || shown.Asks[0].Reason == "" ||
+		!slices.Equal(shown.Asks[0].Approvers, []string{"bob"}) || shown.Asks[0].Approvals != 0 || shown.Asks[0].Quorum != 1 {
 		t.Fatalf("got %+v", shown)
 	}
 	var recorded api.Recorded
@@ -216,7 +218,7 @@ func TestAttackOneHumanVotesTwice(t *testing.T) {
 	if recorded.Approvals != 1 || recorded.Quorum != 2 {
 		t.Fatalf("got %+v", recorded)
 	}
-	if d := w.want(q, policy.Wait, ""); d.Note != "1 of 2 approvals" {
+	if d := w.want(q, policy.Wait, ""); d.Note != "1 of 2 approvals: rule "+aboveEther {
 		t.Fatalf("note is %q", d.Note)
 	}
 	w.post(q, w.d.Vote(w.on(q, "dave", message.Approve), dave)).ok(&recorded)
@@ -272,7 +274,8 @@ func TestAttackReadWithoutSignature(t *testing.T) {
 		})
 	}
 	w.t = t
-	w.setPolicy(func(doc *document.Document) { doc.Approval.Approvers, doc.Approval.Quorum = nil, 0 })
+	_, hired := hire(t, "dave")
+	w.setPolicy(func(doc *document.Document) { hired(doc); doc.Approval.Approvers = []string{"dave"} })
 	w.send(good()).refused(401, "unauthenticated")
 }
 

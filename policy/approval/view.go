@@ -9,6 +9,8 @@ import (
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/approval/api"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/judge"
+	"github.com/countersign/countersign/policy/rules"
 	"github.com/countersign/countersign/transaction"
 )
 
@@ -21,10 +23,12 @@ type view struct {
 	meaning  transaction.Meaning
 	active   *document.Active
 	user     string
-	needed   []message.Reason
-	ballot   ballot
-	tally    document.Tally
-	now      time.Time
+	// needed says why people must agree, and asked who; nothing where none must.
+	needed []message.Reason
+	asked  questions
+	asks   []rules.Asking
+	ballot ballot
+	now    time.Time
 }
 
 // examine works out everything from the stored bytes. A request that the
@@ -50,26 +54,50 @@ func (s *Server) examine(ctx context.Context, stored Stored) (*view, error) {
 	if v.meaning.Statement.ID != stored.ID.String() {
 		return nil, problem(codeNotDecidable, "the stored envelope is of another request")
 	}
-	if v.needed, err = Needed(v.active, v.meaning); err != nil {
-		return nil, &failure{Code: codeNotDecidable, Detail: "the effects cannot be counted", Cause: err}
-	}
 	v.ballot = s.cfg.Decider.votes.kept(v.meaning.Statement.ID)
 	user, reason := document.VerifyUser(v.active, v.envelope, v.meaning, v.now)
-	if reason != nil && reason.Code != document.CodeExpired {
-		return nil, problem(codeNotDecidable, reason.Code+": "+reason.Detail)
+	switch {
+	case v.meaning.Statement.DryRun || v.meaning.Freeze != nil:
+		return v, nil // nobody is asked
+	case reason == nil:
+		return v, v.judge(ctx, s.cfg.Decider.judge, user)
+	case reason.Code == document.CodeExpired:
+		return v, nil // whose it is cannot be told any more, and no vote counts
 	}
-	v.user = user.ID
-	v.count()
-	return v, nil
+	return nil, problem(codeNotDecidable, reason.Code+": "+reason.Detail)
 }
 
-// count tallies the ballot. Of a request that has expired the user is not
-// known, and no vote counts any more.
-func (v *view) count() {
-	if v.user != "" {
-		v.tally = document.Count(v.active, v.ballot.approvals(), wanted(v.meaning, v.hash), v.user, v.now)
+// judge asks the rules. Where they deny, that is the decision to come, unless
+// there is one already.
+func (v *view) judge(ctx context.Context, j *judge.Judge, user document.User) error {
+	v.user = user.ID
+	out, _, err := j.Judge(ctx, v.active, judge.Input{Meaning: v.meaning, User: user, Envelope: v.hash, Now: v.now})
+	switch {
+	case err != nil:
+		return &failure{Code: codeNotDecidable, Detail: "the rules cannot be applied", Cause: err}
+	case out.Verdict == rules.Ask:
+		v.needed, v.asks = out.Reasons, out.Asks
+		v.count()
+	case out.Verdict != rules.Allow && !v.stored.Ended && !v.rejected():
+		return problem(codeNotDecidable, denial(out.Reasons))
 	}
+	return nil
 }
+
+// denial is the first reason of a denial, in words.
+func denial(reasons []message.Reason) string {
+	if len(reasons) == 0 {
+		return "the rules deny it"
+	}
+	return reasons[0].Code + ": " + reasons[0].Detail
+}
+
+func (v *view) poll() poll {
+	return poll{v.active, v.ballot, wanted(v.meaning, v.hash), v.user, v.now}
+}
+
+// count tallies the ballot for each rule that asks.
+func (v *view) count() { v.asked = v.poll().ask(v.asks) }
 
 func (v *view) expired() bool { return !v.now.Before(v.meaning.Statement.Expires.Time) }
 
@@ -77,20 +105,29 @@ func (v *view) rejected() bool { return len(v.ballot.rejections()) > 0 }
 
 // open says whether a vote may still change something.
 func (v *view) open() bool {
-	return !v.stored.Ended && !v.expired() && !v.rejected() && len(v.needed) > 0 &&
-		len(v.tally.Persons) < v.active.Approval.Quorum
+	return !v.stored.Ended && !v.expired() && !v.rejected() && v.asked.open() != nil
+}
+
+// lacking is how many persons have agreed, and how many must, of the rule that
+// lacks most; 0 of 0 where nobody is asked.
+func (v *view) lacking() (approvals, quorum int) {
+	if q := v.asked.worst(); q != nil {
+		return len(q.tally.Persons), q.quorum
+	}
+	return 0, 0
 }
 
 func (v *view) summary() api.Summary {
 	s := v.meaning.Statement
-	return api.Summary{
+	out := api.Summary{
 		ID: s.ID, Kind: s.Kind, Wallet: v.meaning.Wallet, Account: v.meaning.Account,
 		Submitted: message.At(v.stored.Submitted), Expires: s.Expires,
-		Approvals: len(v.tally.Persons), Quorum: v.active.Approval.Quorum,
 	}
+	out.Approvals, out.Quorum = v.lacking()
+	return out
 }
 
-func (v *view) approval(now time.Time) api.Approval {
+func (v *view) approval() api.Approval {
 	s := v.meaning.Statement
 	out := api.Approval{
 		ID: s.ID, Deployment: v.envelope.Deployment,
@@ -99,23 +136,31 @@ func (v *view) approval(now time.Time) api.Approval {
 		Digests: append([]message.Digest{}, v.meaning.Digests...), Effects: effects(v.meaning.Effects),
 		Needed: append([]message.Reason{}, v.needed...), Policy: v.active.Ref,
 		Submitted: message.At(v.stored.Submitted), Expires: s.Expires,
-		Votes: []api.Vote{}, Approvals: len(v.tally.Persons), Quorum: v.active.Approval.Quorum,
-		Rejected: v.rejected(), Open: v.open(),
+		Votes: []api.Vote{}, Asks: []api.Ask{}, Rejected: v.rejected(), Open: v.open(),
+	}
+	out.Approvals, out.Quorum = v.lacking()
+	for _, q := range v.asked {
+		out.Asks = append(out.Asks, api.Ask{
+			Rule: q.rule, Reason: q.reason, Approvers: append([]string{}, q.voters...),
+			Approvals: len(q.tally.Persons), Quorum: q.quorum,
+		})
 	}
 	for _, c := range v.ballot {
 		out.Votes = append(out.Votes, api.Vote{
-			Approver: c.vote.Approver, Decision: c.vote.Decision, Expires: c.vote.Expires, Counts: v.counts(c, now),
+			Approver: c.vote.Approver, Decision: c.vote.Decision, Expires: c.vote.Expires, Counts: v.counts(c),
 		})
 	}
 	return out
 }
 
-func (v *view) counts(c cast, now time.Time) bool {
+// counts says whether a vote does, were it the only one.
+func (v *view) counts(c cast) bool {
 	if c.vote.Decision != message.Approve {
 		return true
 	}
-	one := document.Count(v.active, []string{c.compact}, wanted(v.meaning, v.hash), v.user, now)
-	return v.user != "" && len(one.Persons) == 1
+	alone := v.poll()
+	alone.ballot = ballot{c}
+	return len(alone.ask(v.asks).evidence()) == 1
 }
 
 func effects(e transaction.Effects) api.Effects {

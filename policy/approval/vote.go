@@ -36,10 +36,11 @@ func (s *Server) vote(r *http.Request) (any, error) {
 	if err := s.record(r, v, approver, vote, compact); err != nil {
 		return nil, err
 	}
-	return api.Recorded{
-		ID: v.meaning.Statement.ID, Approver: approver, Decision: vote.Decision,
-		Approvals: len(v.tally.Persons), Quorum: v.active.Approval.Quorum, Rejected: v.rejected(),
-	}, nil
+	out := api.Recorded{
+		ID: v.meaning.Statement.ID, Approver: approver, Decision: vote.Decision, Rejected: v.rejected(),
+	}
+	out.Approvals, out.Quorum = v.lacking()
+	return out, nil
 }
 
 // isForgery says whether an error of VerifyVote means that no approver has
@@ -72,12 +73,14 @@ func (v *view) accept(compact string) (string, message.Vote, error) {
 		return "", vote, problem(codeEnded, "")
 	case err != nil:
 		return "", vote, refusal(err)
-	case len(v.needed) == 0:
+	case len(v.asked) == 0:
 		return "", vote, problem(codeNotNeeded, "")
 	case vote.Decision == message.Reject:
 		return approver, vote, nil
 	case v.rejected():
 		return "", vote, problem(codeRejected, "")
+	case !v.asked.asks(approver): // but any approver may reject
+		return "", vote, problem(codeNotApprover, fmt.Sprintf("no rule asks approver %s about this request", approver))
 	case !v.active.Approval.SelfApproval && v.active.Person(approver) == v.user:
 		return "", vote, problem(codeSelfApproval, fmt.Sprintf("approver %s is the person who asks", approver))
 	}
@@ -110,11 +113,11 @@ func (s *Server) record(r *http.Request, v *view, approver string, vote message.
 }
 
 // repeats says that the vote adds nothing: the same person's agreement counts
-// already, or the same approver has rejected already. So nobody can fill the
+// already wherever it can, or the same approver has rejected already. So nobody can fill the
 // chain with votes.
 func (v *view) repeats(approver string, vote message.Vote) bool {
 	if vote.Decision == message.Approve {
-		return slices.Contains(v.tally.Persons, v.active.Person(approver))
+		return v.asked.counted(approver, v.active.Person(approver))
 	}
 	return slices.ContainsFunc(v.ballot, func(c cast) bool {
 		return c.vote.Approver == approver && c.vote.Decision == message.Reject

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/policy"
-	"github.com/countersign/countersign/policy/fraud"
 )
 
 // TestAttackVelocityClockSetForward: a wall clock that jumps ahead frees
@@ -15,11 +14,11 @@ func TestAttackVelocityClockSetForward(t *testing.T) {
 	w := daily(t, "100")
 	w.want(w.decide(t, w.bare(60, w.set(0, start))))
 	ahead := start.Add(30 * time.Hour)
-	w.want(w.decide(t, w.bare(41, w.set(time.Minute, ahead))), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(41, w.set(time.Minute, ahead))), dailyEther)
 	w.want(w.decide(t, w.bare(40, w.set(time.Minute, ahead))))
-	w.want(w.decide(t, w.bare(1, w.set(2*time.Minute, ahead.Add(day)))), fraud.CodeDailyLimit)
-	w.want(w.decide(t, w.bare(1, w.set(3*time.Minute, start.Add(3*time.Minute)))), fraud.CodeDailyLimit)
-	w.want(w.decide(t, w.bare(61, w.set(day, start.Add(day)))), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, w.set(2*time.Minute, ahead.Add(day)))), dailyEther)
+	w.want(w.decide(t, w.bare(1, w.set(3*time.Minute, start.Add(3*time.Minute)))), dailyEther)
+	w.want(w.decide(t, w.bare(61, w.set(day, start.Add(day)))), dailyEther)
 	w.want(w.decide(t, w.bare(60, w.set(day, start.Add(day)))))
 }
 
@@ -31,8 +30,8 @@ func TestVelocityRecoversFromAFalseTime(t *testing.T) {
 	w := daily(t, "100")
 	w.want(w.decide(t, w.bare(100, w.set(0, start.Add(365*day)))))
 	later := w.chain.replicaAt(start.Add(time.Hour), 0)
-	w.want(later.decide(t, w.bare(1, later.set(time.Second, start.Add(time.Hour)))), fraud.CodeDailyLimit)
-	w.want(w.decide(t, w.bare(1, w.set(day-time.Second, start.Add(day-time.Second)))), fraud.CodeDailyLimit)
+	w.want(later.decide(t, w.bare(1, later.set(time.Second, start.Add(time.Hour)))), dailyEther)
+	w.want(w.decide(t, w.bare(1, w.set(day-time.Second, start.Add(day-time.Second)))), dailyEther)
 	w.want(w.decide(t, w.bare(100, w.set(day, start.Add(day)))))
 }
 
@@ -46,8 +45,8 @@ func TestAttackVelocityStartedWithClockAhead(t *testing.T) {
 		started.replay(t, body)
 		started.folded++
 	}
-	w.want(started.decide(t, w.bare(1, started.set(time.Minute, start.Add(time.Minute)))), fraud.CodeDailyLimit)
-	w.want(started.decide(t, w.bare(1, started.set(time.Hour, start.Add(40*time.Hour)))), fraud.CodeDailyLimit)
+	w.want(started.decide(t, w.bare(1, started.set(time.Minute, start.Add(time.Minute)))), dailyEther)
+	w.want(started.decide(t, w.bare(1, started.set(time.Hour, start.Add(40*time.Hour)))), dailyEther)
 	w.want(started.decide(t, w.bare(100, started.set(day, start.Add(day)))))
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/fraud"
+	"github.com/countersign/countersign/policy/judge"
+	"github.com/countersign/countersign/policy/rules"
 )
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -155,19 +158,23 @@ func newWorld(t testing.TB, edit func(*document.Document)) *world {
 	return w
 }
 
-// limits replaces the fraud limits: pairs of asset, per transaction, per 24
-// hours.
-func limits(t testing.TB, rows ...[3]string) func(*document.Document) {
+// limits replaces the fraud limits: asset, per transaction, per 24 hours.
+func limits(rows ...[3]string) func(*document.Document) {
 	return func(doc *document.Document) {
-		doc.Fraud.Limits = nil
+		deploymenttest.NoLimits(doc)
 		for _, r := range rows {
-			doc.Fraud.Limits = append(doc.Fraud.Limits, document.Limit{
-				Wallet: document.WalletsAny, Asset: r[0],
-				PerTransaction: deploymenttest.Amount(t, r[1]), Per24Hours: deploymenttest.Amount(t, r[2]),
-			})
+			deploymenttest.Limit(doc, r[0], r[1], r[2])
 		}
 	}
 }
+
+// The rules that deny, as want names them.
+const (
+	onceEther  = deploymenttest.RuleOnce + "ether"
+	onceToken  = deploymenttest.RuleOnce + "token"
+	dailyEther = deploymenttest.RuleDaily + "ether"
+	dailyToken = deploymenttest.RuleDaily + "token"
+)
 
 // request is one ethereum.transaction at a time.
 func (w *world) request(p deploymenttest.Transfer, at time.Time) policy.Request {
@@ -199,21 +206,31 @@ func (w *world) bare(amount int64, at time.Time) policy.Request {
 	return q
 }
 
-func (w *world) want(d policy.Decision, codes ...string) {
+// want wants an approval, by the rule that allows what none denies, or a
+// rejection by exactly these: the rules that deny, or the codes of other reasons.
+func (w *world) want(d policy.Decision, by ...string) {
 	w.t.Helper()
-	if len(codes) == 0 {
-		if d.Verdict != policy.Approve || len(d.Reasons) != 0 {
+	if len(by) == 0 {
+		if d.Verdict != policy.Approve || fmt.Sprint(why(d)) != fmt.Sprint([]string{judge.CodeAllows}) {
 			w.t.Fatalf("got %+v, want an approval", d)
 		}
 		return
 	}
-	var got []string
+	if d.Verdict != policy.Reject || fmt.Sprint(why(d)) != fmt.Sprint(by) || len(d.Records) != 0 {
+		w.t.Fatalf("got %+v, want a rejection by %v", d, by)
+	}
+}
+
+// why names the rules that deny, and the codes of other reasons.
+func why(d policy.Decision) (out []string) {
 	for _, r := range d.Reasons {
-		got = append(got, r.Code)
+		if r.Code == rules.CodeDenies {
+			rule, _, _ := strings.Cut(strings.TrimPrefix(r.Detail, "rule "), ":")
+			r.Code = rule
+		}
+		out = append(out, r.Code)
 	}
-	if d.Verdict != policy.Reject || fmt.Sprint(got) != fmt.Sprint(codes) || len(d.Records) != 0 {
-		w.t.Fatalf("got %+v, want a rejection by %v", d, codes)
-	}
+	return out
 }
 
 // call encodes a contract call by its selector, with 32-byte arguments.

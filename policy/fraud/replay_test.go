@@ -29,7 +29,7 @@ func FuzzReplay(f *testing.F) {
 
 // BenchmarkDecide decides for a wallet that has moved 10,000 times today.
 func BenchmarkDecide(b *testing.B) {
-	w := newWorld(b, limits(b, [3]string{"eip155:1/slip44:60", most, most}))
+	w := newWorld(b, limits([3]string{"eip155:1/slip44:60", most, most}))
 	for i := range 10000 {
 		q := w.bare(1, start)
 		q.Now = start.Add(time.Duration(i) * time.Second)

@@ -17,7 +17,7 @@ const day = 24 * time.Hour
 
 func daily(t *testing.T, limit string) *world {
 	t.Helper()
-	return newWorld(t, limits(t, [3]string{deploymenttest.Ether, limit, limit}))
+	return newWorld(t, limits([3]string{deploymenttest.Ether, limit, limit}))
 }
 
 // TestAttackVelocityRaced: many requests at once, two replicas that fold one
@@ -51,9 +51,9 @@ func TestAttackVelocityRaced(t *testing.T) {
 	}
 	// A third replica that starts now sees the same.
 	third := w.chain.replica()
-	w.want(third.decide(t, w.bare(2, start)), fraud.CodeDailyLimit)
+	w.want(third.decide(t, w.bare(2, start)), dailyEther)
 	w.want(third.decide(t, w.bare(1, start)))
-	w.want(replicas[0].decide(t, w.bare(1, start)), fraud.CodeDailyLimit)
+	w.want(replicas[0].decide(t, w.bare(1, start)), dailyEther)
 }
 
 // TestAttackVelocityCountedOncePerEnvelope: asked again, a request neither
@@ -65,10 +65,10 @@ func TestAttackVelocityCountedOncePerEnvelope(t *testing.T) {
 		q.Now = start.Add(time.Duration(i) * time.Minute)
 		w.want(w.decide(t, q))
 	}
-	w.want(w.decide(t, w.bare(41, q.Now)), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(41, q.Now)), dailyEther)
 	w.want(w.decide(t, w.bare(40, q.Now)))
 	w.want(w.decide(t, q))
-	w.want(w.decide(t, w.bare(1, q.Now)), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, q.Now)), dailyEther)
 }
 
 // TestVelocityCountsFromLatestApproval: a request that is approved again
@@ -79,8 +79,8 @@ func TestVelocityCountsFromLatestApproval(t *testing.T) {
 	w.want(w.decide(t, q))
 	q.Now = start.Add(time.Hour)
 	w.want(w.decide(t, q))
-	w.want(w.decide(t, w.bare(1, start.Add(day))), fraud.CodeDailyLimit)
-	w.want(w.decide(t, w.bare(1, start.Add(time.Hour+day-time.Second))), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, start.Add(day))), dailyEther)
+	w.want(w.decide(t, w.bare(1, start.Add(time.Hour+day-time.Second))), dailyEther)
 	w.want(w.decide(t, w.bare(100, start.Add(time.Hour+day))))
 }
 
@@ -91,9 +91,9 @@ func TestVelocityOfAnOldApprovalIsNotTakenOffTwice(t *testing.T) {
 	q := w.bare(60, start)
 	w.want(w.decide(t, q))
 	w.want(w.decide(t, w.bare(40, start.Add(time.Hour))))
-	q.Policy = w.d.Active(limits(t, [3]string{deploymenttest.Ether, "90", "90"}))
+	q.Policy = w.d.Active(limits([3]string{deploymenttest.Ether, "90", "90"}))
 	q.Now = start.Add(day)
-	w.want(w.decide(t, q), fraud.CodeDailyLimit)
+	w.want(w.decide(t, q), dailyEther)
 	q.Policy = w.active
 	w.want(w.decide(t, q))
 }
@@ -104,13 +104,13 @@ func TestVelocityWindowExactToTheSecond(t *testing.T) {
 	w := daily(t, "100")
 	w.want(w.decide(t, w.bare(40, start)))
 	w.want(w.decide(t, w.bare(60, start.Add(time.Second))))
-	w.want(w.decide(t, w.bare(1, start.Add(day-time.Second))), fraud.CodeDailyLimit)
-	w.want(w.decide(t, w.bare(1, start.Add(day-time.Nanosecond))), fraud.CodeDailyLimit)
-	w.want(w.decide(t, w.bare(41, start.Add(day))), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, start.Add(day-time.Second))), dailyEther)
+	w.want(w.decide(t, w.bare(1, start.Add(day-time.Nanosecond))), dailyEther)
+	w.want(w.decide(t, w.bare(41, start.Add(day))), dailyEther)
 	w.want(w.decide(t, w.bare(40, start.Add(day))))
-	w.want(w.decide(t, w.bare(1, start.Add(day))), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, start.Add(day))), dailyEther)
 	w.want(w.decide(t, w.bare(60, start.Add(day+time.Second))))
-	w.want(w.decide(t, w.bare(1, start.Add(day+time.Second))), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, start.Add(day+time.Second))), dailyEther)
 }
 
 // TestAttackVelocityClockSetBack: neither hides what was approved nor lets
@@ -119,36 +119,36 @@ func TestAttackVelocityClockSetBack(t *testing.T) {
 	w := daily(t, "100")
 	w.want(w.decide(t, w.bare(60, start)))
 	back := start.Add(-30 * time.Hour)
-	w.want(w.decide(t, w.bare(41, back)), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(41, back)), dailyEther)
 	w.want(w.decide(t, w.bare(40, back)))
 	// Both count until 24 hours after start, not after the false time.
-	w.want(w.decide(t, w.bare(1, start.Add(day-time.Second))), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, start.Add(day-time.Second))), dailyEther)
 	w.want(w.decide(t, w.bare(100, start.Add(day))))
 }
 
 // TestVelocityIsPerWalletAndAsset: what one wallet or asset moved does not
 // count for another.
 func TestVelocityIsPerWalletAndAsset(t *testing.T) {
-	w := newWorld(t, limits(t,
+	w := newWorld(t, limits(
 		[3]string{deploymenttest.Ether, "100", "100"}, [3]string{deploymenttest.Token, "100", "100"}))
 	w.want(w.decide(t, w.bare(100, start)))
 	q := w.bare(100, start)
 	q.Meaning.Effects.Moves[0].Asset = deploymenttest.Token
 	w.want(w.decide(t, q))
-	w.want(w.decide(t, w.bare(1, start)), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, start)), dailyEther)
 	w.wallet = w.records.AddWallet(deploymenttest.User)
 	w.account, w.address = w.records.AddAccount(w.wallet, deploymenttest.User)
 	w.want(w.decide(t, w.bare(100, start)))
 	// Another account of the same wallet is the same wallet.
 	w.account, w.address = w.records.AddAccount(w.wallet, deploymenttest.User)
-	w.want(w.decide(t, w.bare(1, start)), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(1, start)), dailyEther)
 }
 
 // TestVelocityRejectionsDoNotCount: what was refused uses nothing up.
 func TestVelocityRejectionsDoNotCount(t *testing.T) {
 	w := daily(t, "100")
 	for range 10 {
-		w.want(w.decide(t, w.bare(101, start)), fraud.CodeTransactionLimit, fraud.CodeDailyLimit)
+		w.want(w.decide(t, w.bare(101, start)), onceEther, dailyEther)
 	}
 	w.want(w.decide(t, w.bare(100, start)))
 }
@@ -178,7 +178,7 @@ func TestReplayTwice(t *testing.T) {
 			}
 		}
 	}
-	w.want(w.decide(t, w.bare(41, start.Add(time.Second))), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(41, start.Add(time.Second))), dailyEther)
 	w.want(w.decide(t, w.bare(40, start.Add(time.Second))))
 }
 
@@ -205,7 +205,7 @@ func TestUndoIsExact(t *testing.T) {
 			}
 			w.decider.Undo()
 			w.set(day-time.Second, start.Add(day-time.Second))
-			w.want(w.decide(t, w.bare(41, start.Add(day-time.Second))), fraud.CodeDailyLimit)
+			w.want(w.decide(t, w.bare(41, start.Add(day-time.Second))), dailyEther)
 			w.decider.Mark()
 			w.want(w.try(t, w.bare(40, start.Add(day-time.Second))))
 			w.decider.Undo()
@@ -231,7 +231,7 @@ func TestKeepCounts(t *testing.T) {
 	w.decider.Mark()
 	w.want(w.try(t, w.bare(40, start)))
 	w.decider.Undo()
-	w.want(w.decide(t, w.bare(41, start)), fraud.CodeDailyLimit)
+	w.want(w.decide(t, w.bare(41, start)), dailyEther)
 	w.want(w.decide(t, w.bare(40, start)))
 }
 

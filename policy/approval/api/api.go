@@ -37,8 +37,20 @@ type Summary struct {
 	Account   string       `json:"account"`
 	Submitted message.Time `json:"submitted"`
 	Expires   message.Time `json:"expires"`
-	Approvals int          `json:"approvals"`
-	Quorum    int          `json:"quorum"`
+	// Approvals of Quorum persons have agreed, of the rule that lacks most.
+	Approvals int `json:"approvals"`
+	Quorum    int `json:"quorum"`
+}
+
+// Ask is one rule of the policy that asks people, and how many of them have
+// agreed. All rules that ask must be answered.
+type Ask struct {
+	Rule   string `json:"rule"`
+	Reason string `json:"reason"`
+	// Approvers are the ids of those who may agree.
+	Approvers []string `json:"approvers"`
+	Approvals int      `json:"approvals"`
+	Quorum    int      `json:"quorum"`
 }
 
 // Approval is one request with everything that a vote on it must name.
@@ -59,15 +71,18 @@ type Approval struct {
 	User         string           `json:"user"`
 	Digests      []message.Digest `json:"digests"`
 	Effects      Effects          `json:"effects"`
-	// Needed says why people must agree; empty if they need not.
+	// Needed says why people must agree, and Asks which rules ask whom; empty if
+	// they need not.
 	Needed    []message.Reason  `json:"needed"`
+	Asks      []Ask             `json:"asks"`
 	Policy    message.PolicyRef `json:"policy"`
 	Submitted message.Time      `json:"submitted"`
 	Expires   message.Time      `json:"expires"`
 	Votes     []Vote            `json:"votes"`
-	Approvals int               `json:"approvals"`
-	Quorum    int               `json:"quorum"`
-	Rejected  bool              `json:"rejected"`
+	// Approvals of Quorum persons have agreed, of the rule that lacks most.
+	Approvals int  `json:"approvals"`
+	Quorum    int  `json:"quorum"`
+	Rejected  bool `json:"rejected"`
 	// Open says that a vote may still change something.
 	Open bool `json:"open"`
 }
@@ -122,7 +137,7 @@ type Recorded struct {
 	ID       string           `json:"id"`
 	Approver string           `json:"approver"`
 	Decision message.Decision `json:"decision"`
-	// Approvals of Quorum persons have agreed.
+	// Approvals of Quorum persons have agreed, of the rule that lacks most.
 	Approvals int  `json:"approvals"`
 	Quorum    int  `json:"quorum"`
 	Rejected  bool `json:"rejected"`
