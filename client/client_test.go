@@ -226,7 +226,7 @@ func TestSubmitChecksStatement(t *testing.T) {
 	good, err := c.NewStatement(message.KindWalletCreate, "", "", struct{}{}, time.Hour)
 	must(t, err)
 	for name, edit := range map[string]func(*message.Statement){
-		"fail/kind":     func(s *message.Statement) { s.Kind = "policy.update" },
+		"fail/kind":     func(s *message.Statement) { s.Kind = "secrets.rotate" },
 		"fail/id":       func(s *message.Statement) { s.ID = "1" },
 		"fail/audience": func(s *message.Statement) { s.Audience = message.Hash{} },
 		"fail/payload":  func(s *message.Statement) { s.Payload = []byte("[]") },

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
@@ -32,17 +33,43 @@ func checkCreated(r api.Request, body []byte) error {
 	if r.Result == nil || r.Result.Status != message.StatusDone {
 		return nil
 	}
-	var made struct {
-		Wallet  string `json:"wallet"`
-		Account string `json:"account"`
+	var s message.Statement
+	if err := json.Unmarshal(body, &s); err != nil {
+		return fmt.Errorf("%w: its statement cannot be read", ErrOther)
 	}
-	if err := json.Unmarshal(r.Result.Output, &made); err != nil {
-		return fmt.Errorf("%w: its output cannot be read", ErrOther)
-	}
-	if id := message.Sum(body).String(); made.Account != id && (made.Account != "" || made.Wallet != id) {
+	if !fits(s, message.Sum(body), r.Result.Output) {
 		return fmt.Errorf("%w: it made something else", ErrOther)
 	}
 	return nil
+}
+
+// output is the output of whatever is done without a signature.
+type output struct {
+	message.DryRun
+	Wallet  string       `json:"wallet"`
+	Account string       `json:"account"`
+	Freeze  string       `json:"freeze"`
+	Hash    message.Hash `json:"hash"`
+}
+
+// fits says whether an output can be that of a statement, whose hash is sum.
+func fits(s message.Statement, sum message.Hash, raw jsontext.Value) bool {
+	var out output
+	if json.Unmarshal(raw, &out) != nil || s.DryRun != (len(out.Decisions) > 0) {
+		return false
+	}
+	switch {
+	case s.DryRun:
+		return true
+	case s.Kind == message.KindWalletFreeze, s.Kind == message.KindUserFreeze:
+		return out.Freeze == s.ID
+	case s.Kind == message.KindPolicyUpdate:
+		var update message.PolicyUpdate
+		return message.DecodeStrict(s.Payload, &update) == nil && out.Hash == message.Sum(update.Document)
+	case s.Kind == message.KindAccountCreate:
+		return out.Account == sum.String()
+	}
+	return s.Kind == message.KindWalletCreate && out.Account == "" && out.Wallet == sum.String()
 }
 
 // check holds an answer against the id that was asked about.

@@ -62,7 +62,7 @@ func TestErrorsOfServices(t *testing.T) {
 		"Problems of the approval service": {"policy/approval/problem.go"},
 		"Reasons of every policy service":  {"policy/*.go"},
 		"Reasons of authorization":         {"policy/authorization", "policy/document"},
-		"Reasons of fraud":                 {"policy/fraud"},
+		"Reasons of rules":                 {"policy/rules", "policy/judge"},
 		"Reasons of approval":              {"policy/approval/[^p]*.go", "policy/exposure"},
 		"Reasons of the signing service":   {"signing"},
 	} {

@@ -23,12 +23,12 @@ var errNoEpoch = errors.New("no live epoch")
 // on the item, the epochs and the request's time only: sealing is
 // deterministic.
 func (s *Service) reply(it *item, epochs []*link) (*queue.Reply, error) {
-	approve := it.decision.Verdict == Approve
+	approve := it.decision.Verdict == Approve && !it.dry()
 	all, err := s.sealAll(it, approve, epochs)
 	if err != nil {
 		return nil, err
 	}
-	a := s.approval(it, approve)
+	a := s.approval(it)
 	attachment := message.Attachment{Shares: all, Evidence: []string{}}
 	if approve {
 		attachment.Evidence = append(attachment.Evidence, it.decision.Evidence...)
@@ -36,7 +36,7 @@ func (s *Service) reply(it *item, epochs []*link) (*queue.Reply, error) {
 	for _, vote := range attachment.Evidence {
 		a.Evidence = append(a.Evidence, message.Sum([]byte(vote)))
 	}
-	r := &queue.Reply{Sender: s.cfg.Role, Decisive: !approve}
+	r := &queue.Reply{Sender: s.cfg.Role, Decisive: it.final()}
 	for _, shares := range all {
 		hash, err := shares.Hash()
 		if err != nil {
@@ -58,7 +58,7 @@ func (s *Service) reply(it *item, epochs []*link) (*queue.Reply, error) {
 }
 
 // approval fills in everything but the epochs and the evidence.
-func (s *Service) approval(it *item, approve bool) message.Approval {
+func (s *Service) approval(it *item) message.Approval {
 	r, m := it.request, it.request.Meaning
 	a := message.Approval{
 		Origin: s.origin(s.cfg.Keyring.Generation()),
@@ -66,16 +66,13 @@ func (s *Service) approval(it *item, approve bool) message.Approval {
 		Request: it.task.Request.String(), Envelope: r.EnvelopeHash,
 		Kind: m.Statement.Kind, Wallet: m.Wallet, Account: m.Account,
 		Descriptor: m.Descriptor, Digests: m.Digests,
-		Decision: message.Reject, Reasons: it.decision.Reasons,
+		Decision: it.says(), Reasons: it.decision.Reasons,
 		Policy: r.Policy.Ref, Evidence: []message.Hash{},
 		Issued: message.At(r.Now), Expires: message.At(r.Now.Add(approvalLifetime)),
 		Epochs: []message.EpochShares{},
 	}
-	if approve {
-		a.Decision = message.Approve
-		if m.Statement.Expires.Before(a.Expires.Time) {
-			a.Expires = m.Statement.Expires
-		}
+	if !it.final() && m.Statement.Expires.Before(a.Expires.Time) {
+		a.Expires = m.Statement.Expires
 	}
 	return a
 }

@@ -69,7 +69,7 @@ func (s *Service) handle(ctx context.Context, tasks []queue.Task) (queue.Work, e
 	switch {
 	case errors.Is(err, errOldPolicy):
 		s.cfg.Log.Error("policy document is older than one decided under before", "role", s.cfg.Role)
-		s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy().Version)
+		s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy())
 		return all(tasks, retry(retryLater, errOldPolicy.Error())), nil
 	case errors.Is(err, errContended), errors.Is(err, errRefused):
 		s.cfg.Log.Warn("batch was put off", "role", s.cfg.Role, "reason", err)
@@ -121,10 +121,10 @@ func (s *Service) verdict(it *item, epochs []*link) queue.Verdict {
 	switch {
 	case it.retry != "":
 		return retry(retryLater, it.retry)
-	case it.task.Offered && it.decision.Verdict == Reject:
+	case it.task.Offered && it.final():
 		// A "no" is for good, and anybody may have sent these bytes.
 		return queue.Verdict{Disposition: queue.Reread}
-	case it.decision.Verdict == Wait:
+	case it.decision.Verdict == Wait && !it.dry():
 		return queue.Verdict{Disposition: queue.Park, Delay: waitRecheck, Note: cut(it.decision.Note, maxDetail)}
 	}
 	reply, err := s.reply(it, epochs)

@@ -34,7 +34,7 @@ func BenchmarkBatch(b *testing.B) {
 // transfers.
 func BenchmarkTransfers(b *testing.B) {
 	deciders := map[string]func(w *world) policy.Decider{
-		"authorization": func(*world) policy.Decider { return authorization.New() },
+		"authorization": func(w *world) policy.Decider { return authorization.New(w.clock.watch()) },
 		"fraud":         func(w *world) policy.Decider { return fraud.New(w.clock.watch()) },
 		"approval":      func(w *world) policy.Decider { return approval.New(w.clock.Now) },
 	}

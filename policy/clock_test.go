@@ -15,7 +15,7 @@ import (
 // good, until its time has come.
 func TestSignatureFromTheFutureIsPutOff(t *testing.T) {
 	w := initialised(t)
-	i := w.start(authorization.New()).ready()
+	i := w.start(authorization.New(w.clock.watch())).ready()
 	const ahead = 5 * time.Minute
 	w.clock.advance(ahead)
 	task := w.task()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/transaction"
 )
@@ -38,6 +39,27 @@ type item struct {
 func (it *item) lasting() bool {
 	return it.parsed && it.request.Meaning.Statement.Expires.After(it.request.Now)
 }
+
+// dry reports whether the request only asks what would be decided.
+func (it *item) dry() bool { return it.request.Meaning.Statement.DryRun }
+
+// says is the decision as it is signed.
+func (it *item) says() message.Decision {
+	switch {
+	case it.dry() && it.decision.Verdict == Approve:
+		return message.WouldApprove
+	case it.dry() && it.decision.Verdict == Wait:
+		return message.WouldAsk
+	case it.dry():
+		return message.WouldReject
+	case it.decision.Verdict == Approve:
+		return message.Approve
+	}
+	return message.Reject
+}
+
+// final reports whether the decision is a "no" that is for good.
+func (it *item) final() bool { return it.decision.Verdict == Reject && !it.dry() }
 
 // early reports whether the user signed at a time that has not come yet by this
 // service's clock. A rejection is final, and a clock that was set back is not.
@@ -83,6 +105,9 @@ func (s *Service) prepare(ctx context.Context, task queue.Task, base Request) *i
 	it.statement = message.Sum(env.Statement)
 	s.interpret(ctx, it)
 	if it.refused.Verdict == 0 && it.retry == "" {
+		s.examine(ctx, it)
+	}
+	if it.refused.Verdict == 0 && it.retry == "" {
 		it.request = it.request.remembering()
 		prepareFor(s.cfg.Decider, it.request)
 	}
@@ -120,6 +145,23 @@ func (s *Service) interpret(ctx context.Context, it *item) {
 		it.refuse(ReasonExpired, "the statement expired at "+meaning.Statement.Expires.UTC().Format(time.RFC3339))
 	case !s.holds(meaning.Releases):
 		it.refuse(ReasonGeneration, "the key is sealed under secrets that this service does not hold")
+	}
+}
+
+// examine refuses a policy document that could not be activated. One that can be
+// is activated for its quorum's signatures: a grant lets somebody carry it, no
+// more.
+func (s *Service) examine(ctx context.Context, it *item) {
+	if it.request.Meaning.PolicyUpdate == nil {
+		return
+	}
+	err := s.cfg.Policy.Examine(ctx, *it.request.Meaning.PolicyUpdate)
+	switch {
+	case errors.Is(err, activation.ErrAway), errors.Is(err, activation.ErrInactive):
+		s.cfg.Log.Warn("policy document cannot be examined now", "request", it.task.Request, "error", err)
+		it.retry = "the policy document cannot be examined now"
+	case err != nil:
+		it.refuse(ReasonPolicy, err.Error())
 	}
 }
 

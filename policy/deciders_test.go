@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/countersign/countersign/policy/authorization"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/fraud"
+	"github.com/countersign/countersign/policy/rules"
 	"github.com/countersign/countersign/queue"
 )
 
@@ -41,10 +43,7 @@ func (w *world) accounts() func(wei string) queue.Task {
 func TestAttackVelocityRacedAgainstFraud(t *testing.T) {
 	w := initialised(t)
 	w.policies.set(w.Deployment.Active(func(d *document.Document) {
-		for i := range d.Fraud.Limits {
-			d.Fraud.Limits[i].Per24Hours = deploymenttest.Amount(t, "5900000000000000000")
-			d.Fraud.Limits[i].PerTransaction = deploymenttest.Amount(t, "2000000000000000000")
-		}
+		deploymenttest.Limit(d, deploymenttest.Ether, "2000000000000000000", "5900000000000000000")
 	}))
 	w.openEpoch()
 	transfer := w.accounts()
@@ -89,7 +88,8 @@ func TestAttackVelocityRacedAgainstFraud(t *testing.T) {
 			t.Fatalf("again: %v", a.Reasons)
 		}
 	}
-	if a, _ := first.one(transfer(oneEther)); a.Decision != message.Reject || code(a) != fraud.CodeDailyLimit {
+	if a, _ := first.one(transfer(oneEther)); a.Decision != message.Reject || code(a) != rules.CodeDenies ||
+		!strings.HasPrefix(a.Reasons[0].Detail, "rule "+deploymenttest.RuleDaily+"ether:") {
 		t.Fatalf("a sixth: %s because of %v", a.Decision, a.Reasons)
 	}
 }
@@ -170,5 +170,8 @@ func (w *world) vote(task queue.Task, i *instance, decision message.Decision) []
 var (
 	_ policy.Recorder = (*fraud.Decider)(nil)
 	_ policy.Preparer = (*fraud.Decider)(nil)
-	_ policy.Preparer = authorization.Decider{}
+	_ policy.Recorder = (*authorization.Decider)(nil)
+	_ policy.Preparer = (*authorization.Decider)(nil)
+	_ policy.Recorder = (*approval.Decider)(nil)
+	_ policy.Preparer = (*approval.Decider)(nil)
 )

@@ -64,6 +64,7 @@ func newWorld(t testing.TB) *world {
 		clock:  &clock{now: time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)},
 		epochs: map[message.EpochID]*epoch{}, descriptors: none{},
 	}
+	w.policies.deployment = w.Deployment
 	w.policies.set(w.Deployment.Active(nil))
 	return w
 }

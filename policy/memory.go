@@ -54,6 +54,8 @@ type memory struct {
 	newest     time.Time                   // of all rejections' times
 	forgot     time.Duration               // when rejections were last dropped, by the watch
 	remembered int                         // since then
+	freezes    freezes
+	fresh      []*freezing // of the batch that is being decided
 	// policy is the newest document that was ever decided under.
 	policy message.PolicyRef
 	// unsure says that verdicts were given out whose basis has not been confirmed.
@@ -65,7 +67,7 @@ type memory struct {
 func newMemory(decider Decider, chain *history.Chain, now func() time.Time, log *slog.Logger) *memory {
 	m := &memory{
 		decider: decider, watch: &clock.Watch{Now: now}, log: log, chain: chain,
-		rejections: map[message.Hash]*rejection{},
+		rejections: map[message.Hash]*rejection{}, freezes: newFreezes(),
 	}
 	m.watch.Read() // from now on a jump is one
 	m.recorder, _ = decider.(Recorder)
@@ -101,6 +103,8 @@ func (m *memory) learn(r record) {
 		}
 	case recordRejection:
 		m.remember(r.Rejection)
+	case recordFreeze:
+		m.freezes.add(r.Freeze)
 	}
 }
 
@@ -293,7 +297,8 @@ func (m *memory) decideAll(ctx context.Context, items []*item) ([]record, error)
 	if policy != m.policy {
 		added = append(added, record{Kind: recordPolicy, Policy: &policy})
 	}
-	for _, it := range items {
+	m.fresh = m.fresh[:0]
+	for _, it := range inOrder(items) {
 		records, err := m.decideOne(ctx, it)
 		if err != nil {
 			return nil, err
@@ -313,7 +318,7 @@ func (m *memory) decideOne(ctx context.Context, it *item) ([]record, error) {
 	}
 	it.decision = it.refused
 	if it.refused.Verdict == 0 {
-		it.decision = ask(ctx, m.decider, it.request, m.log)
+		it.decision = m.rule(ctx, it)
 	}
 	if it.decision.Verdict == Reject && it.early() {
 		it.retry = "the statement's signature is from the future, by this service's clock"
@@ -322,14 +327,31 @@ func (m *memory) decideOne(ctx context.Context, it *item) ([]record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err // a decider that was interrupted has not decided
 	}
-	if it.task.Offered && it.decision.Verdict == Reject {
+	if it.task.Offered && it.final() {
 		return nil, nil // it is read first: see verdict
 	}
+	if it.dry() {
+		return nil, nil // nothing of it is kept
+	}
 	records := m.foldDecision(it)
+	if made := m.made(it); made != nil {
+		records = append(records, record{Kind: recordFreeze, Freeze: made})
+	}
 	if it.decision.Verdict == Reject && it.lasting() {
 		records = append(records, record{Kind: recordRejection, Rejection: it.rejection(m.watch.Read().Wall)})
 	}
 	return records, nil
+}
+
+// rule decides what is no fault of the request's own.
+func (m *memory) rule(ctx context.Context, it *item) Decision {
+	if it.request.Meaning.Freeze != nil {
+		return m.freeze(it)
+	}
+	if f := m.stops(it.request); f != nil {
+		return f.rejection()
+	}
+	return ask(ctx, m.decider, it.request, m.log)
 }
 
 // foldDecision folds the decider's records. A decider that cannot read its

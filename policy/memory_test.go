@@ -197,7 +197,7 @@ func TestAppendOfUnknownFate(t *testing.T) {
 	must(t, err)
 	i := w.run(s).ready()
 	other := w.start(newCounter(1)).ready()
-	i.deliver(w.taskOf("policy.update", "", "", struct{}{}, w.clock.Now().Add(time.Hour))) // prepares the append
+	i.deliver(w.taskOf("secrets.rotate", "", "", struct{}{}, w.clock.Now().Add(time.Hour))) // prepares the append
 	before := w.rows()
 	lossy.cut.Store(true)
 	task := w.task()

@@ -34,6 +34,11 @@ const (
 	ReasonInterpreter = "not_interpretable"
 	// ReasonDecider: the decider failed, which denies.
 	ReasonDecider = "decider_failed"
+	// ReasonFrozen: an approver or policy admin has stopped the wallet or user.
+	ReasonFrozen = "frozen"
+	// ReasonPolicy: the policy document that a policy.update carries would not
+	// be activated.
+	ReasonPolicy = "policy_refused"
 	// ReasonHistory: the role's records are broken, which denies everything.
 	ReasonHistory = "history_broken"
 )

@@ -20,6 +20,7 @@ type record struct {
 	Init      *initRecord        `json:"init,omitempty"`
 	Policy    *message.PolicyRef `json:"policy,omitempty"`
 	Rejection *rejection         `json:"rejection,omitempty"`
+	Freeze    *freezing          `json:"freeze,omitempty"`
 	Body      message.Bytes      `json:"body,omitempty"`
 }
 
@@ -28,6 +29,7 @@ const (
 	recordInit      = "init"
 	recordPolicy    = "policy" // the first decision under a policy document
 	recordRejection = "rejection"
+	recordFreeze    = "freeze"
 	recordDecider   = "decider"
 )
 
@@ -56,7 +58,7 @@ var errRecord = errors.New("record is not one of this version")
 
 func (r record) check() error {
 	given := 0
-	for _, ok := range []bool{r.Init != nil, r.Policy != nil, r.Rejection != nil, len(r.Body) > 0} {
+	for _, ok := range []bool{r.Init != nil, r.Policy != nil, r.Rejection != nil, r.Freeze != nil, len(r.Body) > 0} {
 		if ok {
 			given++
 		}
@@ -69,6 +71,8 @@ func (r record) check() error {
 		fits = r.Policy != nil
 	case recordRejection:
 		fits = r.Rejection != nil
+	case recordFreeze:
+		fits = r.Freeze != nil && (r.Freeze.Wallet == "") != (r.Freeze.User == "")
 	case recordDecider:
 		fits = len(r.Body) > 0
 	}

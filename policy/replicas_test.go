@@ -103,7 +103,7 @@ func TestVoteWhileItsRequestIsDecided(t *testing.T) {
 	vote, err := json.Marshal(task.Hash)
 	must(t, err)
 	b := w.start(&waiting{&intruding{counter: newCounter(1), first: func() { must(t, a.Append(t.Context(), vote)) }}}).ready()
-	b.deliver(w.taskOf("policy.update", "", "", struct{}{}, w.clock.Now().Add(time.Hour))) // the policy is on record
+	b.deliver(w.taskOf("secrets.rotate", "", "", struct{}{}, w.clock.Now().Add(time.Hour))) // the policy is on record
 	if a, _ := b.one(task); a.Decision != message.Approve {
 		t.Fatalf("%s because of %v", a.Decision, a.Reasons)
 	}

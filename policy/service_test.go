@@ -114,7 +114,7 @@ func TestRefusals(t *testing.T) {
 			return w.taskOf(message.KindWalletCreate, "", "", map[string]string{"owner": "x"}, w.clock.Now().Add(time.Hour))
 		}, policy.ReasonPayload},
 		{"fail/unknown-kind", func(w *world) queue.Task {
-			return w.taskOf("policy.update", "", "", struct{}{}, w.clock.Now().Add(time.Hour))
+			return w.taskOf("secrets.rotate", "", "", struct{}{}, w.clock.Now().Add(time.Hour))
 		}, policy.ReasonKind},
 		{"fail/expired", func(w *world) queue.Task {
 			return w.taskOf(message.KindWalletCreate, "", "", message.WalletCreate{

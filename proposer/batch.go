@@ -9,9 +9,10 @@ import (
 	"github.com/countersign/countersign/queue"
 )
 
-// maxBatch is the most submissions in one commit: beyond some fifty the commit
-// is no longer what costs.
-const maxBatch = 64
+// maxBatch is the most submissions in one commit: as many as the services take
+// at once. Beyond some fifty the commit is no longer what costs, but every stage
+// behind it works on what came together.
+const maxBatch = 256
 
 // submitFunc writes a batch in one transaction. Its context never ends: a caller
 // that goes away must not undo the others' submissions. The connection to the

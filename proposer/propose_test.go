@@ -114,7 +114,7 @@ func TestAttackStatements(t *testing.T) {
 		"fail/id-upper-case":          {swap(id, strings.ToUpper(id)), proposer.CodeInvalidStatement},
 		"fail/id-in-braces":           {swap(id, "{"+id+"}"), proposer.CodeInvalidStatement},
 		"fail/unknown-kind":           {swap("wallet.create", "wallet.destroy"), proposer.CodeUnknownKind},
-		"fail/internal-kind":          {swap("wallet.create", "policy.update"), proposer.CodeUnknownKind},
+		"fail/internal-kind":          {swap("wallet.create", "secrets.rotate"), proposer.CodeUnknownKind},
 		"fail/kind-of-a-result":       {swap("wallet.create", "result"), proposer.CodeUnknownKind},
 		"fail/kind-of-a-rotation":     {swap("wallet.create", "secrets.rotate"), proposer.CodeUnknownKind},
 		"fail/kind-empty":             {swap("wallet.create", ""), proposer.CodeUnknownKind},

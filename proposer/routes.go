@@ -31,6 +31,7 @@ type route struct {
 	method, path string
 	query        []string
 	open         bool // needs no user
+	freezes      bool // lets in who asks for a freeze
 	handle       handler
 }
 
@@ -38,7 +39,7 @@ type route struct {
 func (s *Server) routes() []route {
 	page := []string{"limit", "cursor"}
 	return []route{
-		{method: http.MethodPost, path: "/v1/requests", handle: s.propose},
+		{method: http.MethodPost, path: "/v1/requests", freezes: true, handle: s.propose},
 		{method: http.MethodGet, path: "/v1/requests", query: append([]string{"status", "kind", "wallet"}, page...), handle: s.list},
 		{method: http.MethodGet, path: "/v1/requests/{id}", handle: s.show},
 		{method: http.MethodGet, path: "/v1/requests/{id}/events", handle: s.events},
@@ -135,7 +136,10 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, route route) {
 	user := ""
 	if !route.open {
 		var err error
-		if user, err = s.door.user(r); err != nil {
+		if user, err = s.door.user(r); errors.Is(err, errNoCredential) && route.freezes {
+			user, err = s.freezer(w, r)
+		}
+		if err != nil {
 			s.refuse(w, r, s.stranger(r, err))
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/queue"
+	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/secrets/hpkeshare"
 	"github.com/countersign/countersign/signing/countersigned"
 	"github.com/countersign/countersign/wallet"
@@ -39,7 +40,9 @@ type end struct {
 	first   bool // once written: it is the request's end
 }
 
-func (e end) creates() bool { return e.outcome.Wallet != nil || e.outcome.Account != nil }
+func (e end) creates() bool {
+	return e.outcome.Wallet != nil || e.outcome.Account != nil || e.outcome.Policy != nil
+}
 
 // conclusion signs a result under identity/signing.
 func (s *Service) conclusion(id uuid.UUID, r message.Result) (end, error) {
@@ -180,6 +183,11 @@ func (s *Service) insert(ctx context.Context, tx *sql.Tx, out countersigned.Outc
 	}
 	if out.Account != nil {
 		return s.cfg.Store.InsertAccount(ctx, tx, *out.Account)
+	}
+	if out.Policy != nil {
+		return s.cfg.Queue.PublishIn(ctx, tx, queue.Notice{
+			Topic: queue.TopicPolicy, Key: message.Sum(out.Policy).String(), Sender: secrets.ServiceSigning, Body: out.Policy,
+		})
 	}
 	return nil
 }

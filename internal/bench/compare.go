@@ -71,7 +71,14 @@ func compare(ctx context.Context, whole plan, bin string) (c *comparison, err er
 			return nil, err
 		}
 	}
-	return c, c.measureParked(ctx, whole.compared, empty)
+	if err := c.measureParked(ctx, whole.compared, empty); err != nil {
+		return nil, err
+	}
+	if err := c.measurePolicy(ctx, whole.compared, empty); err != nil {
+		return nil, err
+	}
+	c.decisions, err = decide(ctx, whole.compared)
+	return c, err
 }
 
 // takeTurns gives one deployment a history and another one a second instance of

@@ -53,6 +53,13 @@ type comparison struct {
 	ParkedFraction float64 `json:"parked_fraction"`
 	ParkedFailed   int     `json:"parked_failed"`
 
+	Simple         float64 `json:"policy_simple_per_second"`
+	Treasury       float64 `json:"policy_treasury_per_second"`
+	PolicyFraction float64 `json:"policy_fraction"`
+	PolicyFailed   int     `json:"policy_failed"`
+
+	*decisions
+
 	history history
 	windows map[string]windows // by the name of a rate, for people
 }
@@ -82,6 +89,14 @@ func (c *comparison) fromParked(p compared, without, with windows) {
 	c.ParkedFailed = with.failed()
 }
 
+// fromPolicies takes over the rates under two documents.
+func (c *comparison) fromPolicies(simple, treasury windows) {
+	c.windows["simple"], c.windows["treasury"] = simple, treasury
+	c.Simple, c.Treasury = simple.perSecond(), treasury.perSecond()
+	c.PolicyFraction = c.Treasury / c.Simple
+	c.PolicyFailed = simple.failed() + treasury.failed()
+}
+
 func (f figures) print(out string) {
 	fmt.Printf("one at a time   median %.2f ms, p99 %.2f ms; one durable commit %.3f ms: %.1f commits\n",
 		f.LatencyP50, f.LatencyP99, f.CommitP50, f.Latency)
@@ -107,6 +122,9 @@ func (c *comparison) print() {
 		c.windows["replica"], c.windows["empty"], c.ReplicaFraction, c.ReplicaFailed)
 	fmt.Printf("parked          beside %d requests that wait: %v of %v per second, fraction %.2f (%d failed)\n",
 		c.Parked, c.windows["parked"], c.windows["unparked"], c.ParkedFraction, c.ParkedFailed)
+	fmt.Printf("policy          under the treasury template %v of %v per second under the simplest: fraction %.2f (%d failed)\n",
+		c.windows["treasury"], c.windows["simple"], c.PolicyFraction, c.PolicyFailed)
+	c.decisions.print()
 }
 
 // String shows the mean and what it is the mean of.

@@ -43,19 +43,25 @@ type transfer struct {
 	MaxPrice string `json:"max_fee_per_gas"`
 }
 
-// small is the value of a transfer that is signed by itself, in wei, and
-// lifetime how long its statement is good for.
 const (
-	small    = "1"
+	// small is a transfer that is signed by itself: of as many wei as its nonce.
+	small = ""
+	// lifetime is how long a statement is good for.
 	lifetime = 10 * time.Minute
+	// receiverAddress is nobody in particular.
+	receiverAddress = "0x00000000000000000000000000000000000000aa"
 )
 
 // prepare makes and signs the statement of the next transfer.
 func (l *load) prepare(c *client.Client, value string, lifetime time.Duration) (client.Signed, error) {
 	a := l.accounts[l.next.Add(1)%uint64(len(l.accounts))]
+	nonce := fmt.Sprint(a.nonce.Add(1))
+	if value == small {
+		value = nonce // no payment is the same as another
+	}
 	payload := transfer{
-		Type: "eip1559", ChainID: "1", Nonce: fmt.Sprint(a.nonce.Add(1)),
-		To: "0x00000000000000000000000000000000000000aa", Value: value, Gas: "21000",
+		Type: "eip1559", ChainID: "1", Nonce: nonce,
+		To: receiverAddress, Value: value, Gas: "21000",
 		Tip: "1000000", MaxPrice: "1000000000",
 	}
 	s, err := c.NewStatement(message.KindEthereumTransaction, a.wallet, a.id, payload, lifetime)

@@ -3,12 +3,14 @@
 package main
 
 import (
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/authorization"
+	"github.com/countersign/countersign/services/internal/node"
 	"github.com/countersign/countersign/services/internal/role"
 )
 
 func main() {
-	role.Main(message.RoleAuthorization, func() policy.Decider { return authorization.New() })
+	role.Main(message.RoleAuthorization, func() policy.Decider { return authorization.New(&clock.Watch{Now: node.Now}) })
 }

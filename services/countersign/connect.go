@@ -146,20 +146,11 @@ func (a *app) connect(signing bool) (*client.Client, profile, error) {
 	if err != nil {
 		return nil, p, err
 	}
-	if p.Proposer == "" {
-		return nil, p, advise(errors.New("no deployment is named"),
-			"set %s=DIR/dev.json, or give --proposer URL --ca FILE --deployment ID", profileVariable)
-	}
-	cfg := client.Config{BaseURL: p.Proposer, Token: p.Token}
-	if cfg.Roots, err = roots(p.CA); err != nil {
+	cfg, err := clientConfig(p)
+	if err != nil {
 		return nil, p, err
 	}
-	if cfg.Deployment, err = deploymentID(p.Deployment); err != nil {
-		return nil, p, err
-	}
-	if cfg.ResultKeys, err = resultKeys(p.Policy); err != nil {
-		return nil, p, err
-	}
+	cfg.Token = p.Token
 	if signing {
 		var key crypto.Signer
 		if key, err = readKey(p.UserKey); err != nil {
@@ -177,6 +168,23 @@ func (a *app) connect(signing bool) (*client.Client, profile, error) {
 	}
 	c, err := client.New(cfg)
 	return c, p, err
+}
+
+// clientConfig says where the proposer is, and what is believed of it.
+func clientConfig(p profile) (cfg client.Config, err error) {
+	if p.Proposer == "" {
+		return cfg, advise(errors.New("no deployment is named"),
+			"set %s=DIR/dev.json, or give --proposer URL --ca FILE --deployment ID", profileVariable)
+	}
+	cfg.BaseURL = p.Proposer
+	if cfg.Roots, err = roots(p.CA); err != nil {
+		return cfg, err
+	}
+	if cfg.Deployment, err = deploymentID(p.Deployment); err != nil {
+		return cfg, err
+	}
+	cfg.ResultKeys, err = resultKeys(p.Policy)
+	return cfg, err
 }
 
 // resultKeys are the signing service's identity keys in the policy document;

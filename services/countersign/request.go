@@ -29,11 +29,13 @@ const (
 type submitFlags struct {
 	wait    time.Duration
 	expires time.Duration
+	dryRun  bool
 }
 
 func (f *submitFlags) add(c *cobra.Command) {
 	c.Flags().DurationVar(&f.wait, "wait", defaultWait, "how long to wait for the end; 0 returns at once")
 	c.Flags().DurationVar(&f.expires, "expires", defaultExpires, "how long the request stays open, at most 168h")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "only ask what would be decided: nothing is signed, nothing counts")
 }
 
 // submission is what a command asks for.
@@ -50,6 +52,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s submission, f subm
 	if err != nil {
 		return err
 	}
+	statement.DryRun = f.dryRun
 	r, err := c.Submit(ctx, statement, min(f.wait, firstLook))
 	if err != nil {
 		return err
@@ -218,6 +221,9 @@ func (a *app) showRequest(r api.Request, awaited bool) error {
 	if err := a.show(r, func(w io.Writer) { writeRequest(w, r) }); err != nil {
 		return err
 	}
+	if would := dryRunOf(r); awaited && would != nil {
+		return would.ended()
+	}
 	switch {
 	case !awaited || r.Status == message.StatusSigned || r.Status == message.StatusDone:
 		return nil
@@ -247,6 +253,10 @@ func writeRequest(w io.Writer, r api.Request) {
 	}
 	for _, reason := range r.Result.Reasons {
 		fmt.Fprintf(w, "reason   %s: %s (%s)\n", reason.Role, reason.Detail, reason.Code)
+	}
+	if would := dryRunOf(r); would != nil {
+		would.human(w)
+		return
 	}
 	if len(r.Result.Output) > 0 && string(r.Result.Output) != "null" {
 		fmt.Fprintf(w, "output   %s\n", r.Result.Output)

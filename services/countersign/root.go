@@ -68,7 +68,7 @@ and use it from another terminal: export COUNTERSIGN_PROFILE=DIR/dev.json
 		}
 	}
 	add("use", a.walletCommand(), a.accountCommand(), a.signCommand(), a.requestCommand())
-	add("approve", a.approvalsCommand(), a.voteCommand(approving), a.voteCommand(rejecting))
+	add("approve", a.approvalsCommand(), a.voteCommand(approving), a.voteCommand(rejecting), a.freezeCommand())
 	add("operate", a.devCommand(), a.keyCommand(), a.genesisCommand(), a.secretsCommand(),
 		a.databaseCommand(), a.policyCommand())
 	return root

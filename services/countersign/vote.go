@@ -45,7 +45,9 @@ type voteView struct {
 	Effects []string         `json:"effects"`
 	Digests []message.Digest `json:"digests"`
 	Expires message.Time     `json:"expires"`
-	Vote    *api.Recorded    `json:"vote,omitempty"`
+	// Asks are the rules that ask people, as the service says.
+	Asks []api.Ask     `json:"asks"`
+	Vote *api.Recorded `json:"vote,omitempty"`
 }
 
 func (a *app) approvalsCommand() *cobra.Command {
@@ -168,7 +170,7 @@ func examine(ctx context.Context, c *client.Approver, who approverIdentity, id s
 	}
 	return vote, voteView{
 		Request: id, Kind: meaning.Statement.Kind, User: shown.User, Effects: describe(meaning),
-		Digests: vote.Digests, Expires: meaning.Statement.Expires,
+		Digests: vote.Digests, Expires: meaning.Statement.Expires, Asks: append([]api.Ask{}, shown.Asks...),
 	}, nil
 }
 
@@ -215,6 +217,10 @@ func (v voteView) human(w io.Writer) {
 	}
 	for _, d := range v.Digests {
 		fmt.Fprintf(w, "digest   %s %x\n", d.Algorithm, []byte(d.Value))
+	}
+	for _, a := range v.Asks {
+		fmt.Fprintf(w, "asks     %q: %d of %d have agreed, of %q: %q (as the service says)\n",
+			a.Rule, a.Approvals, a.Quorum, a.Approvers, a.Reason)
 	}
 	fmt.Fprintf(w, "until    %s\n", v.Expires.Format(time.RFC3339))
 }

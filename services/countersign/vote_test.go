@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/countersign/countersign/policy/approval/api"
 )
 
 // TestAttackTerminalHidesEffects: a dishonest approval service cannot hide what
@@ -15,7 +17,9 @@ func TestAttackTerminalHidesEffects(t *testing.T) {
 	a := &app{out: &out, errOut: &out}
 	v := voteView{
 		Request: "r", Kind: "ethereum.transaction", User: "alice\neffect   move 1 wei\x1b[8m\u009b8m\u202e",
-		Effects: []string{"move everything"},
+		Effects: []string{"move everything"}, Asks: []api.Ask{{
+			Rule: "r\neffect   move 2 wei", Reason: "\u202e\neffect   move 3 wei", Approvers: []string{"bob\neffect   move 4 wei"},
+		}},
 	}
 	if err := a.show(v, v.human); err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
-// Command fraud is the policy service that looks for fraud: deny lists, limits
-// per transaction and per 24 hours, calls that nobody understands.
+// Command fraud is the policy service that looks for fraud, by rules over lists,
+// limits at once and over time, and signals such as an address that resembles a
+// known one.
 package main
 
 import (

@@ -30,7 +30,7 @@ func run(ctx context.Context, path string) error {
 	if err := config.Load(path, &cfg); err != nil {
 		return err
 	}
-	n, err := node.Connect(secrets.ServiceProposer, cfg.Service)
+	n, err := node.Connect(secrets.ServiceProposer, cfg.Service, nil)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.Connect(secrets.ServiceSigning, cfg)
+	n, err := node.Connect(secrets.ServiceSigning, cfg, nil)
 	if err != nil {
 		return err
 	}

@@ -29,13 +29,15 @@ type voice struct {
 }
 
 // approval is a role's approval that was verified in full, with the shares for
-// one live epoch.
+// one live epoch. Of a dry run it is what the role would decide.
 type approval struct {
-	role    string
-	sum     message.Hash
-	expires time.Time
-	seat    seat
-	shares  []message.SealedShare
+	role     string
+	sum      message.Hash
+	expires  time.Time
+	seat     seat
+	shares   []message.SealedShare
+	decision message.Decision
+	reasons  []message.Reason
 }
 
 // hear returns what a reply says if it was signed by an announced key, or nil.
@@ -127,7 +129,7 @@ func (x *examination) check(v *voice) (approval, *message.Reason) {
 	switch {
 	case a.Request != x.ID || a.Envelope != x.hash:
 		return approval{}, &message.Reason{Code: CodeApprovalOther}
-	case a.Decision != message.Approve:
+	case !x.wanted(a.Decision):
 		return approval{}, &message.Reason{Code: CodeMissing}
 	case !timely(x.now, a.Issued, a.Expires):
 		return approval{}, &message.Reason{Code: CodeApprovalTimes}
@@ -143,6 +145,15 @@ func (x *examination) check(v *voice) (approval, *message.Reason) {
 	return x.checkAttachment(v)
 }
 
+// wanted says whether a decision may count for this request: what a role would
+// decide is never taken for what it has decided.
+func (x *examination) wanted(d message.Decision) bool {
+	if !x.statement.DryRun {
+		return d == message.Approve
+	}
+	return d == message.WouldApprove || d == message.WouldAsk || d == message.WouldReject
+}
+
 func (x *examination) checkAttachment(v *voice) (approval, *message.Reason) {
 	if v.unreadable != nil {
 		return approval{}, &message.Reason{Code: CodeApprovalShares, Detail: "attachment is not readable"}
@@ -152,7 +163,8 @@ func (x *examination) checkAttachment(v *voice) (approval, *message.Reason) {
 	}
 	for _, s := range v.seats {
 		if shares, ok := sharesFor(s.epoch.id, &v.approval, &v.attachment, x.meaning.Releases); ok {
-			return approval{v.approval.Role, v.sum, v.approval.Expires.Time, s, shares}, nil
+			a := &v.approval
+			return approval{a.Role, v.sum, a.Expires.Time, s, shares, a.Decision, a.Reasons}, nil
 		}
 	}
 	return approval{}, &message.Reason{Code: CodeApprovalShares, Detail: "missing, altered or not the ones needed"}

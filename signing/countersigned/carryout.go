@@ -16,13 +16,14 @@ import (
 )
 
 // Outcome is what carrying out a request made. It is not to leave the service
-// before it was committed: Wallet or Account, where set, in the same
+// before it was committed: Wallet, Account or Policy, where set, in the same
 // transaction as the result.
 type Outcome struct {
 	Status  message.Status
 	Output  jsontext.Value
 	Wallet  *wallet.Record
 	Account *wallet.Record
+	Policy  []byte // an encoded message.PolicyBundle
 }
 
 // WalletOutput is the output of wallet.create.
@@ -68,6 +69,9 @@ func (r *Request) CarryOut(ctx context.Context) (Outcome, error) {
 // carryOut reads the record first: reading may take long, and what was
 // verified must still hold when the key is opened.
 func (r *Request) carryOut(ctx context.Context) (Outcome, error) {
+	if r.opensNothing() {
+		return r.administer()
+	}
 	record, err := r.record(ctx)
 	if err != nil {
 		return Outcome{}, err

@@ -84,6 +84,8 @@ type Intent struct {
 	Policy     message.PolicyRef `json:"policy"`
 	Approvals  []message.Hash    `json:"approvals"`
 	Time       message.Time      `json:"time"`
+	// DryRun says that nothing is signed.
+	DryRun bool `json:"dry_run,omitzero"`
 }
 
 // Intent returns the intent's encoding. The caller writes it and its audit
@@ -100,7 +102,7 @@ func (r *Request) Intent() ([]byte, error) {
 		Instance: r.v.cfg.Instance, Request: r.id, Envelope: r.envelope,
 		Kind: m.Statement.Kind, Wallet: m.Wallet, Account: m.Account, Descriptor: m.Descriptor,
 		Digests: m.Digests, Policy: r.active.Ref, Approvals: hashes(r.approvals),
-		Time: message.At(r.v.cfg.Now()),
+		Time: message.At(r.v.cfg.Now()), DryRun: m.Statement.DryRun,
 	})
 	if err != nil {
 		return nil, err

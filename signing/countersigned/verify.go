@@ -211,6 +211,9 @@ func (x *examination) judge() (Finding, error) {
 	case !x.granted:
 		return Finding{}, ErrUnverified
 	}
+	if why := x.unfit(); why != nil {
+		return Finding{Ruling: Rejected, Reasons: own(*why), Approvals: hashes(approvals)}, nil
+	}
 	return Finding{Ruling: Countersigned, Request: x.request(approvals), Approvals: hashes(approvals)}, nil
 }
 
@@ -265,14 +268,22 @@ const (
 // reasonsOf returns a role's reasons within those bounds, one at least.
 func reasonsOf(a *message.Approval) []message.RoleReason {
 	var out []message.RoleReason
-	for _, r := range a.Reasons[:min(len(a.Reasons), maxReasons)] {
-		if r.Code == "" || len(r.Code) > maxCode {
-			r.Code = CodeRejected
-		}
-		out = append(out, message.RoleReason{Role: a.Role, Reason: message.Reason{Code: r.Code, Detail: cut(r.Detail)}})
+	for _, r := range bounded(a.Reasons) {
+		out = append(out, message.RoleReason{Role: a.Role, Reason: r})
 	}
 	if len(out) == 0 {
 		out = append(out, message.RoleReason{Role: a.Role, Reason: message.Reason{Code: CodeRejected}})
+	}
+	return out
+}
+
+func bounded(reasons []message.Reason) []message.Reason {
+	var out []message.Reason
+	for _, r := range reasons[:min(len(reasons), maxReasons)] {
+		if r.Code == "" || len(r.Code) > maxCode {
+			r.Code = CodeRejected
+		}
+		out = append(out, message.Reason{Code: r.Code, Detail: cut(r.Detail)})
 	}
 	return out
 }

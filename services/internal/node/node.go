@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/internal/metrics"
+	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/secrets/hygiene/sandbox"
@@ -45,8 +46,10 @@ type Node struct {
 }
 
 // Connect opens the database (without connecting yet) and the parts on top of
-// it. The caller closes DB.
-func Connect(service string, cfg config.Service) (*Node, error) {
+// it. A service that applies a document's rules says by check whether it can:
+// no document is active without that, nor without the files of its lists. For
+// others check is nil. The caller closes DB.
+func Connect(service string, cfg config.Service, check func(*document.Active) error) (*Node, error) {
 	d, err := boot.Open(service, cfg)
 	if err != nil {
 		return nil, err
@@ -69,9 +72,13 @@ func Connect(service string, cfg config.Service) (*Node, error) {
 	}
 	q := queue.New(db, dbConfig, d.Log)
 	store := walletpg.New(db)
+	var options []activation.Option
+	if check != nil {
+		options = append(options, activation.WithFiles(q), activation.WithCheck(check))
+	}
 	n := &Node{
 		Deployment: d, DB: db, Queue: q, Store: store, Attester: attester,
-		Policy: activation.New(d.Genesis, d.ID, q, d.Log),
+		Policy: activation.New(d.Genesis, d.ID, q, d.Log, options...),
 		Interpreter: transaction.Interpreter{
 			Deployment: d.ID, Roles: d.Genesis.Roles, Generation: d.Keyring.Generation(),
 			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: store,

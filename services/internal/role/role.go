@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/history"
 	"github.com/countersign/countersign/services/internal/boot"
 	"github.com/countersign/countersign/services/internal/node"
@@ -80,9 +81,19 @@ func run(ctx context.Context, name string, cfg config.Service, decider policy.De
 	return n.Serve(ctx, cfg.Health, Ready(service), service.Run)
 }
 
-// New makes the runtime of a policy service.
+// checker is a decider that says whether it can decide under a document.
+type checker interface {
+	Check(active *document.Active) error
+}
+
+// New makes the runtime of a policy service. No document is active for it that
+// the decider's Check refuses, if it has one.
 func New(name string, cfg config.Service, decider policy.Decider) (*node.Node, *policy.Service, error) {
-	n, err := node.Connect(name, cfg)
+	var check func(*document.Active) error
+	if c, ok := decider.(checker); ok {
+		check = c.Check
+	}
+	n, err := node.Connect(name, cfg, check)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -21,6 +21,10 @@ import (
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/approval"
+	"github.com/countersign/countersign/policy/authorization"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/fraud"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/services/internal/node"
@@ -110,7 +114,7 @@ func (s *stage) role(name string) *policy.Service {
 
 func (s *stage) signing() {
 	s.Helper()
-	n, err := node.Connect(secrets.ServiceSigning, s.config(secrets.ServiceSigning))
+	n, err := node.Connect(secrets.ServiceSigning, s.config(secrets.ServiceSigning), nil)
 	s.must(err)
 	service, err := signing.New(signing.Config{
 		Genesis: n.Genesis, Deployment: n.ID, Keyring: n.Keyring, DB: n.DB, Queue: n.Queue,
@@ -128,9 +132,15 @@ func (s *stage) queue(service string) *queue.Queue {
 
 func (s *stage) pushPolicy() {
 	s.Helper()
-	bundle, err := message.Encode(s.db.Deployment.Policy(nil))
+	s.push("1", nil)
+}
+
+// push publishes a policy document under a key of its own.
+func (s *stage) push(key string, edit func(*document.Document)) {
+	s.Helper()
+	bundle, err := message.Encode(s.db.Deployment.Policy(edit))
 	s.must(err)
-	s.must(s.queue("operator").Publish(s.ctx, queue.Notice{Topic: queue.TopicPolicy, Key: "1", Sender: "operator", Body: bundle}))
+	s.must(s.queue("operator").Publish(s.ctx, queue.Notice{Topic: queue.TopicPolicy, Key: key, Sender: "operator", Body: bundle}))
 }
 
 // get asks a service's face.
@@ -217,6 +227,43 @@ func TestReadiness(t *testing.T) {
 	s.must(err)
 	s.awaitCodes(message.RoleFraud, readiness.RecordsBroken)
 	s.awaitFigure(message.RoleFraud, "countersign_record_chain_broken 1")
+}
+
+// TestAttackRulesThatDoNotCompile: a role stays with the document before one that
+// is signed, but that some role, itself or another, could not decide by.
+func TestAttackRulesThatDoNotCompile(t *testing.T) {
+	s := newStage(t)
+	version := func(n int, edit func(*document.Rules)) func(*document.Document) {
+		return func(doc *document.Document) {
+			doc.Version = n
+			edit(&doc.Rules)
+		}
+	}
+	wrong := document.Rule{ID: "wrong", Effect: document.EffectDeny, When: `tx.value > "much"`}
+	s.push("1", nil)
+	s.push("2", version(2, func(r *document.Rules) { r.Fraud = append(r.Fraud, wrong) }))
+	for decider, want := range map[policy.Decider]int{
+		authorization.New(nil): 1, fraud.New(nil): 1, approval.New(nil): 1,
+		approving{}: 2, // has no rules
+	} {
+		n, _, err := role.New(message.RoleFraud, s.config(message.RoleFraud), decider)
+		s.must(err)
+		defer n.DB.Close()
+		_, err = n.Policy.Refresh(s.ctx)
+		s.must(err)
+		if got := n.Policy.Active(); got == nil || got.Version != want {
+			t.Errorf("%T: got %+v, want version %d", decider, got, want)
+		}
+	}
+	s.push("3", version(3, func(*document.Rules) {}))
+	n, _, err := role.New(message.RoleFraud, s.config(message.RoleFraud), fraud.New(nil))
+	s.must(err)
+	defer n.DB.Close()
+	_, err = n.Policy.Refresh(s.ctx)
+	s.must(err)
+	if got := n.Policy.Active(); got == nil || got.Version != 3 {
+		t.Errorf("got %+v, want version 3", got)
+	}
 }
 
 // TestAttackIdentityInMetrics has a wallet made by the whole deployment and

@@ -1,0 +1,258 @@
+package policy_test
+
+import (
+	"crypto/ed25519"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/queue"
+)
+
+// freeze is a task that asks to stop a wallet, or, where none is named, a user.
+func (w *world) freeze(wallet, user string, key ed25519.PrivateKey) queue.Task {
+	w.t.Helper()
+	kind, payload := message.KindWalletFreeze, any(message.WalletFreeze{Reason: "laptop lost"})
+	if wallet == "" {
+		kind, payload = message.KindUserFreeze, message.UserFreeze{User: user, Reason: "laptop lost"}
+	}
+	return w.signedBy(w.Deployment.Statement(kind, wallet, "", payload, w.clock.Now().Add(time.Hour)), key)
+}
+
+// signedBy is a task whose statement was signed by any key.
+func (w *world) signedBy(statement []byte, key ed25519.PrivateKey) queue.Task {
+	w.t.Helper()
+	body, err := message.Encode(w.Deployment.Envelope(statement, key, w.clock.Now()))
+	must(w.t, err)
+	task := w.envelop(statement)
+	task.Body, task.Hash = body, message.Sum(body)
+	return task
+}
+
+// owned gives the world a wallet of alice's and returns its id with what makes
+// transfers from it.
+func (w *world) owned() (string, func() queue.Task) {
+	w.t.Helper()
+	records := w.Deployment.Records()
+	w.descriptors = records
+	wallet := records.AddWallet(deploymenttest.User)
+	account, _ := records.AddAccount(wallet, deploymenttest.User)
+	return wallet, func() queue.Task {
+		return w.taskOf(message.KindEthereumTransaction, wallet, account,
+			deploymenttest.Transfer{To: recipient, Value: "1"}.Payload(), w.clock.Now().Add(time.Hour))
+	}
+}
+
+// transferFromAnother is a transfer from a second wallet of alice's.
+func (w *world) transferFromAnother() queue.Task {
+	w.t.Helper()
+	records := w.descriptors.(*deploymenttest.Records)
+	wallet := records.AddWallet(deploymenttest.User)
+	account, _ := records.AddAccount(wallet, deploymenttest.User)
+	return w.taskOf(message.KindEthereumTransaction, wallet, account,
+		deploymenttest.Transfer{To: recipient, Value: "1"}.Payload(), w.clock.Now().Add(time.Hour))
+}
+
+// dryRun is a dry run of a wallet.create by alice.
+func (w *world) dryRun() queue.Task {
+	w.t.Helper()
+	var e message.Envelope
+	must(w.t, message.Decode(w.task().Body, &e))
+	var s message.Statement
+	must(w.t, message.DecodeStrict(e.Statement, &s))
+	s.DryRun = true
+	raw, err := message.Encode(s)
+	must(w.t, err)
+	return w.envelop(raw)
+}
+
+func (w *world) wantDecision(i *instance, task queue.Task, decision message.Decision, reason string) {
+	w.t.Helper()
+	if a, _ := i.one(task); a.Decision != decision || code(a) != reason {
+		w.t.Fatalf("%s because of %v, want %s because of %q", a.Decision, a.Reasons, decision, reason)
+	}
+}
+
+// TestFreeze: one approver, or one policy admin, stops a wallet or a user for
+// every instance of the role, for good until a document thaws it.
+func TestFreeze(t *testing.T) {
+	for name, by := range map[string]func(*world) ed25519.PrivateKey{
+		"ok/approver": func(w *world) ed25519.PrivateKey { return w.Deployment.ApproverKey },
+		"ok/admin":    func(w *world) ed25519.PrivateKey { return w.Deployment.Admins[2] },
+	} {
+		for _, what := range []string{"wallet", "user"} {
+			t.Run(name+"-"+what, func(t *testing.T) {
+				w := initialised(t)
+				wallet, transfer := w.owned()
+				i, other := w.start(always(policy.Approve)).ready(), w.start(always(policy.Approve)).ready()
+				w.wantDecision(i, transfer(), message.Approve, "")
+				stop := w.freeze(wallet, "", by(w))
+				if what == "user" {
+					stop = w.freeze("", deploymenttest.User, by(w))
+				}
+				w.wantDecision(i, stop, message.Approve, "")
+				w.wantDecision(i, stop, message.Approve, "") // again: the same one
+				refused := transfer()
+				for _, one := range []*instance{i, other, w.start(always(policy.Approve)).ready()} {
+					w.wantDecision(one, refused, message.Reject, policy.ReasonFrozen)
+					w.wantDecision(one, transfer(), message.Reject, policy.ReasonFrozen)
+				}
+				// Another wallet of the same user goes on, but not where the user was stopped.
+				elsewhere := w.transferFromAnother()
+				fresh := w.start(always(policy.Approve)).ready()
+				if what == "wallet" {
+					w.wantDecision(fresh, elsewhere, message.Approve, "")
+				} else {
+					w.wantDecision(fresh, elsewhere, message.Reject, policy.ReasonFrozen)
+				}
+			})
+		}
+	}
+}
+
+// TestThawNeedsTheQuorum: a document that names the freeze ends it; what was
+// refused stays refused, and another freeze of the wallet counts again.
+func TestThawNeedsTheQuorum(t *testing.T) {
+	w := initialised(t)
+	wallet, transfer := w.owned()
+	i := w.start(always(policy.Approve)).ready()
+	stop := w.freeze(wallet, "", w.Deployment.ApproverKey)
+	w.wantDecision(i, stop, message.Approve, "")
+	refused := transfer()
+	w.wantDecision(i, refused, message.Reject, policy.ReasonFrozen)
+	w.policies.set(w.Deployment.Active(func(d *document.Document) {
+		d.Version, d.Thaw = 2, []string{stop.Request.String()}
+	}))
+	w.openEpoch()
+	i = w.start(always(policy.Approve)).ready()
+	w.wantDecision(i, transfer(), message.Approve, "")
+	w.wantDecision(i, refused, message.Reject, policy.ReasonFrozen)
+	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, "")
+	w.wantDecision(i, transfer(), message.Reject, policy.ReasonFrozen)
+}
+
+// TestFreezeStopsItsOwnBatch: what is decided together with a freeze is
+// stopped, in whatever order it came.
+func TestFreezeStopsItsOwnBatch(t *testing.T) {
+	w := initialised(t)
+	wallet, transfer := w.owned()
+	i := w.start(always(policy.Approve)).ready()
+	verdicts := i.deliver(transfer(), w.freeze(wallet, "", w.Deployment.ApproverKey), transfer())
+	for n, want := range []message.Decision{message.Reject, message.Approve, message.Reject} {
+		if a, _ := w.open(verdicts[n].Reply); a.Decision != want {
+			t.Errorf("request %d: %s, want %s", n, a.Decision, want)
+		}
+	}
+}
+
+// TestAttackFreezeByOthers: neither users nor strangers stop anybody, and no
+// grant lets them.
+func TestAttackFreezeByOthers(t *testing.T) {
+	w := initialised(t)
+	wallet, transfer := w.owned()
+	i := w.start(always(policy.Approve)).ready()
+	for _, key := range []ed25519.PrivateKey{w.Deployment.UserKey, deploymenttest.Key(t)} {
+		w.wantDecision(i, w.freeze(wallet, "", key), message.Reject, document.CodeUnknownKey)
+		w.wantDecision(i, transfer(), message.Approve, "")
+	}
+}
+
+// TestAttackFreezeForgotten: who writes the database takes the freeze's record
+// away again.
+func TestAttackFreezeForgotten(t *testing.T) {
+	w := initialised(t)
+	wallet, transfer := w.owned()
+	i := w.start(always(policy.Approve)).ready()
+	w.wantDecision(i, transfer(), message.Approve, "")
+	before := w.rows()
+	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, "")
+	w.attack("DELETE FROM countersign.record WHERE seq > $1", before)
+	a, _ := i.one(transfer())
+	if a.Decision != message.Reject {
+		t.Fatalf("%s after the freeze's record was deleted", a.Decision)
+	}
+}
+
+// TestDryRun: what would be decided is said, under words that are no decision;
+// no share leaves, nothing is recorded, and nothing is final.
+func TestDryRun(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		verdict policy.Verdict
+		says    message.Decision
+	}{
+		{"ok/approve", policy.Approve, message.WouldApprove},
+		{"ok/reject", policy.Reject, message.WouldReject},
+		{"ok/wait", policy.Wait, message.WouldAsk},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := initialised(t)
+			i := w.start(deciderFunc(func(policy.Request) (policy.Decision, error) {
+				d := policy.Decision{Verdict: tc.verdict, Records: [][]byte{[]byte("kept")}}
+				if tc.verdict == policy.Reject {
+					d.Reasons = []message.Reason{{Code: "because"}}
+				}
+				return d, nil
+			})).ready()
+			i.deliver(w.taskOf("secrets.rotate", "", "", struct{}{}, w.clock.Now().Add(time.Hour))) // the policy is on record
+			before := w.rows()
+			task := w.dryRun()
+			verdict := i.deliver(task)[0]
+			if verdict.Disposition != queue.Done || verdict.Reply.Decisive {
+				t.Fatalf("verdict %+v", verdict)
+			}
+			a, attachment := w.open(verdict.Reply)
+			if a.Decision != tc.says {
+				t.Fatalf("says %s, want %s", a.Decision, tc.says)
+			}
+			for _, shares := range attachment.Shares {
+				if len(shares.Shares) > 0 {
+					t.Fatal("a share was released")
+				}
+			}
+			if w.rows() != before {
+				t.Fatal("something was recorded")
+			}
+		})
+	}
+}
+
+// TestAttackDryRunCarriedOut: who takes the words "dry run" out of a statement
+// has a statement that nobody signed.
+func TestAttackDryRunCarriedOut(t *testing.T) {
+	w := initialised(t)
+	i := w.start(deciderFunc(func(r policy.Request) (policy.Decision, error) {
+		if _, reason := r.User(); reason != nil {
+			return policy.Decision{Verdict: policy.Reject, Reasons: []message.Reason{*reason}}, nil
+		}
+		return policy.Decision{Verdict: policy.Approve}, nil
+	})).ready()
+	task := w.dryRun()
+	w.wantDecision(i, task, message.WouldApprove, "")
+	var e message.Envelope
+	must(t, message.Decode(task.Body, &e))
+	e.Statement = []byte(strings.Replace(string(e.Statement), `,"dry_run":true`, "", 1))
+	body, err := message.Encode(e)
+	must(t, err)
+	task.Body, task.Hash = body, message.Sum(body)
+	w.wantDecision(i, task, message.Reject, document.CodeSignature)
+}
+
+// TestPolicyUpdateIsExamined: a role lets through only a document that it would
+// activate.
+func TestPolicyUpdateIsExamined(t *testing.T) {
+	w := initialised(t)
+	i := w.start(always(policy.Approve)).ready()
+	next := w.Deployment.Policy(func(d *document.Document) { d.Version = 2 })
+	carried := func(b message.PolicyBundle) queue.Task {
+		return w.taskOf(message.KindPolicyUpdate, "", "", b, w.clock.Now().Add(time.Hour))
+	}
+	w.wantDecision(i, carried(next), message.Approve, "")
+	half := message.PolicyBundle{Document: next.Document, Signatures: next.Signatures[:1]}
+	w.wantDecision(i, carried(half), message.Reject, policy.ReasonPolicy)
+	w.wantDecision(i, carried(w.policies.Active().Bundle), message.Reject, policy.ReasonPolicy)
+}

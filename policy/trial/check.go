@@ -1,0 +1,131 @@
+package trial
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/rules"
+)
+
+// A document that ends soon leaves no time for the next one, and one that ends
+// late is one that nobody looks at again.
+const (
+	soon = 30 * 24 * time.Hour
+	late = 400 * 24 * time.Hour
+)
+
+// Codes of warnings beside those of rules.Check.
+const (
+	// WarnExpiresSoon: the document ends within 30 days.
+	WarnExpiresSoon = "expires_soon"
+	// WarnExpiresLate: the document ends in more than 400 days.
+	WarnExpiresLate = "expires_late"
+)
+
+// Report is what is to be said of a document.
+type Report struct {
+	// Faults keep the services from taking the document.
+	Faults []error
+	// Warnings are what is most likely not meant.
+	Warnings []rules.Warning
+}
+
+// Deployment is what a document is for; the zero value stands for one that is
+// not known.
+type Deployment struct {
+	Genesis message.Genesis
+	ID      message.Hash
+}
+
+// Check looks at a document that was parsed, with the files of its lists: what
+// it says, the types of its rules, and what is most likely not meant. Of an
+// unknown deployment it takes the id and the required roles for granted.
+func Check(doc *document.Document, files map[string]*document.ListFile, d Deployment, now time.Time) Report {
+	faults := validate(doc, d)
+	if !now.Before(doc.Expires.Time) {
+		faults = append(faults, fmt.Errorf("the document expired at %s", doc.Expires.Format(time.RFC3339)))
+	}
+	active := &document.Active{Document: doc}
+	if err := active.Attach(files); err != nil {
+		faults = append(faults, each(err)...)
+	}
+	for _, role := range roles {
+		if _, err := rules.Compile(doc, role, active.Files()); err != nil {
+			faults = append(faults, each(err)...)
+		}
+	}
+	if len(faults) > 0 {
+		return Report{Faults: faults}
+	}
+	return Report{Warnings: append(expiry(doc, now), rules.Check(doc, active.Files())...)}
+}
+
+// validate checks everything that a document says of itself.
+func validate(doc *document.Document, d Deployment) []error {
+	if d.ID.IsZero() {
+		stood, err := standInGenesis()
+		if err != nil {
+			return []error{err}
+		}
+		if _, err := message.ParseHash(doc.Deployment); err != nil {
+			return []error{fmt.Errorf("deployment: %w", err)}
+		}
+		changed := *doc
+		changed.Deployment, doc, d = stood.ID.String(), &changed, stood
+	}
+	return each(doc.Validate(d.Genesis))
+}
+
+// standInGenesis is a genesis document with the usual roles.
+func standInGenesis() (Deployment, error) {
+	seed := message.Sum([]byte("countersign trial genesis"))
+	admin, err := message.NewJWK(standIn("genesis admin").Public())
+	if err != nil {
+		return Deployment{}, err
+	}
+	g := message.Genesis{
+		Version: message.Version, Name: "trial", Mode: message.ModeDevelopment, Nonce: seed[:16], Threshold: 1,
+		Admins: []message.Admin{{Name: "trial", Key: admin}}, Roles: roles, AttestationRoots: []string{},
+	}
+	raw, err := message.Encode(g)
+	if err != nil {
+		return Deployment{}, err
+	}
+	return Deployment{Genesis: g, ID: message.Sum(raw)}, nil
+}
+
+// each takes joined errors apart, so that every fault stands alone.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		return []error{err}
+	}
+	if plain := (fmt.Sprint(err)); len(joined.Unwrap()) > 0 && plain == fmt.Sprint(errors.Join(joined.Unwrap()...)) {
+		var out []error
+		for _, one := range joined.Unwrap() {
+			out = append(out, each(one)...)
+		}
+		return out
+	}
+	return []error{err}
+}
+
+func expiry(doc *document.Document, now time.Time) []rules.Warning {
+	left := doc.Expires.Sub(now)
+	warn := func(code, detail string) []rules.Warning {
+		return []rules.Warning{{Code: code, Detail: fmt.Sprintf("the document ends at %s, %s", doc.Expires.Format(time.RFC3339), detail)}}
+	}
+	switch {
+	case left < soon:
+		return warn(WarnExpiresSoon, "in less than 30 days: nothing is decided from then on")
+	case left > late:
+		return warn(WarnExpiresLate, "in more than 400 days: it might stay longer than anybody means it to")
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package trial_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/trial"
+)
+
+// templates are the folders of deploy/policies.
+func templates(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob("../../deploy/policies/*/policy.yaml")
+	if err != nil || len(found) < 3 {
+		t.Fatalf("templates: %v, %v", found, err)
+	}
+	for i := range found {
+		found[i] = filepath.Dir(found[i])
+	}
+	return found
+}
+
+// template is one folder, read.
+func template(t *testing.T, dir string) (*document.Document, map[string]*document.ListFile, *trial.Cases) {
+	t.Helper()
+	doc, err := document.Parse(read(t, filepath.Join(dir, "policy.yaml")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, err := trial.ParseCases(read(t, filepath.Join(dir, "cases.yaml")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]*document.ListFile{}
+	for _, name := range cases.Lists {
+		f, err := document.ReadList(read(t, filepath.Join(dir, name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[f.SHA256()] = f
+	}
+	return doc, files, cases
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// leastCases is how many cases a template has at least.
+const leastCases = 15
+
+// TestTemplates runs the cases of each template: each must come out as its file
+// says, and no rule may decide none of them.
+func TestTemplates(t *testing.T) {
+	for _, dir := range templates(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			doc, files, cases := template(t, dir)
+			var outcomes []trial.Outcome
+			for _, c := range cases.Cases {
+				o := trial.Run(t.Context(), doc, files, cases, c)
+				outcomes = append(outcomes, o)
+				if !o.Passed {
+					t.Errorf("%s: %s", c.Name, strings.Join(o.Faults, "; "))
+				}
+			}
+			if len(outcomes) < leastCases {
+				t.Errorf("%d cases, want at least %d", len(outcomes), leastCases)
+			}
+			for _, rule := range trial.Undecided(doc, outcomes) {
+				t.Errorf("rule %s decides no case", rule)
+			}
+		})
+	}
+}
+
+// TestTemplatesAreClean: a person who begins with a template gets no fault and no
+// warning.
+func TestTemplatesAreClean(t *testing.T) {
+	for _, dir := range templates(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			doc, files, _ := template(t, dir)
+			report := trial.Check(doc, files, trial.Deployment{}, time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC))
+			if len(report.Faults) > 0 || len(report.Warnings) > 0 {
+				t.Errorf("faults %v, warnings %v", report.Faults, report.Warnings)
+			}
+		})
+	}
+}
+
+// TestTemplatesAreExplained: the page beside a template speaks of every rule, and
+// of no other.
+func TestTemplatesAreExplained(t *testing.T) {
+	row := regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|")
+	for _, dir := range templates(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			doc, _, _ := template(t, dir)
+			told := map[string]bool{}
+			for _, m := range row.FindAllStringSubmatch(string(read(t, filepath.Join(dir, "README.md"))), -1) {
+				for name := range strings.SplitSeq(m[1], ", ") {
+					told[strings.Trim(name, "`")] = true
+				}
+			}
+			for _, role := range trial.Roles() {
+				for _, rule := range doc.Rules.Of(role) {
+					if !told[rule.ID] {
+						t.Errorf("README.md does not explain rule %s", rule.ID)
+					}
+					delete(told, rule.ID)
+				}
+			}
+			for name := range told {
+				t.Errorf("README.md explains %s, which is no rule", name)
+			}
+		})
+	}
+}

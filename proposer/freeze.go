@@ -1,0 +1,48 @@
+package proposer
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+)
+
+// maxFreeze is the most bytes of a statement that asks for a freeze: it is read
+// before anybody knows who sends it.
+const maxFreeze = 4 << 10
+
+// freezing are the kinds that approvers and policy admins ask for. They have no
+// account here: their statement's signature lets them in.
+var freezing = []message.Kind{message.KindWalletFreeze, message.KindUserFreeze}
+
+// freezer lets somebody in who shows no credential but sends a statement that
+// asks for a freeze, signed by a key of an approver or policy admin. Everybody
+// else learns no more than that they are not let in. The body can be read again.
+func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (string, error) {
+	active := s.policy.Active()
+	if active == nil {
+		return "", problem(CodeNotReady, "no policy document is active yet")
+	}
+	body, err := readStatement(w, r, maxFreeze)
+	if err != nil {
+		return "", errNoCredential
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	now := s.now()
+	statement, err := parseStatement(body, s.deployment, now)
+	if err != nil || !slices.Contains(freezing, statement.Kind) {
+		return "", errNoCredential
+	}
+	signature, err := signatureOf(r, body, now)
+	if err != nil {
+		return "", errNoCredential
+	}
+	name, reason := document.VerifyFreezer(active, message.Envelope{Statement: body, Signature: signature}, now)
+	if reason != nil {
+		return "", errNoCredential
+	}
+	return name, nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/judge"
+	"github.com/countersign/countersign/policy/rules"
+	"github.com/countersign/countersign/policy/trial"
+)
+
+// draft is a policy document that is not live, with the files of its lists.
+type draft struct {
+	path  string
+	raw   []byte
+	doc   *document.Document
+	files map[string]*document.ListFile
+}
+
+// readDraft reads a document and the files of its lists.
+func readDraft(path string, lists []string) (draft, error) {
+	d := draft{path: path, files: map[string]*document.ListFile{}}
+	var err error
+	if d.raw, err = os.ReadFile(path); err != nil {
+		return d, fmt.Errorf("reading policy document: %w", err)
+	}
+	if d.doc, err = document.Parse(d.raw); err != nil {
+		return d, advise(fmt.Errorf("%s: %w", path, err), "see how a document is written: countersign policy schema")
+	}
+	return d, d.add(lists)
+}
+
+// add reads further files of lists.
+func (d *draft) add(lists []string) error {
+	for _, name := range lists {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("reading list: %w", err)
+		}
+		f, err := document.ReadList(raw)
+		if err != nil {
+			return advise(fmt.Errorf("list %s: %w", name, err), "write one CAIP-10 account on each line, such as eip155:1:0x and 40 hex digits in lower case")
+		}
+		d.files[f.SHA256()] = f
+	}
+	return nil
+}
+
+// sound refuses a draft that the services would refuse.
+func (d *draft) sound() error {
+	report := trial.Check(d.doc, d.files, trial.Deployment{}, d.doc.Expires.Add(-1))
+	return advise(errors.Join(report.Faults...), "%s", d.mend())
+}
+
+// mend says what to do about a faulty draft.
+func (d *draft) mend() string {
+	for _, l := range d.doc.Lists {
+		if l.File != nil && d.files[l.File.SHA256] == nil {
+			return fmt.Sprintf("give --list FILE for each list that has a file, or correct its sha256 and entries: %s wants %s", l.ID, l.File.SHA256)
+		}
+	}
+	return "mend the document; countersign policy check " + d.path + " tells every fault"
+}
+
+// listFlag adds --list.
+func listFlag(c *cobra.Command, lists *[]string) {
+	c.Flags().StringArrayVar(lists, "list", nil, "file of one of the document's lists; give it once for each")
+}
+
+// writeDecision says what each role decides and, with every, what each of its
+// rules came to.
+func writeDecision(w io.Writer, d trial.Decision, every bool) {
+	for _, r := range d.Roles {
+		fmt.Fprintf(w, "%s: %s%s\n", r.Role, r.Verdict, ruleList(r.Rules))
+		for _, a := range r.Asks {
+			fmt.Fprintf(w, "  asks   %d of %s: %s\n", a.Quorum, strings.Join(a.Approvers, ", "), a.Reason)
+		}
+		for _, reason := range r.Reasons {
+			if reason.Code != rules.CodeAsks && reason.Code != judge.CodeAllows { // these stand above
+				fmt.Fprintf(w, "  why    %s: %s\n", reason.Code, reason.Detail)
+			}
+		}
+		if every {
+			writeSteps(w, r.Steps)
+		}
+	}
+}
+
+func ruleList(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	return ", by " + strings.Join(ids, ", ")
+}
+
+func writeSteps(w io.Writer, steps []trial.Step) {
+	for _, s := range steps {
+		value := fmt.Sprint(s.Value)
+		switch {
+		case s.Error != "":
+			value = "ERROR"
+		case !s.Applies:
+			value = "-"
+		}
+		fmt.Fprintf(w, "  %-6s %-5s  %s\n", value, s.Effect, s.Rule)
+		for _, line := range []string{s.Error, s.Why} {
+			if line != "" {
+				fmt.Fprintf(w, "         %s\n", strings.ReplaceAll(line, "\n", "\n         "))
+			}
+		}
+	}
+}
+
+// requiredRoles are those that a descriptor names.
+func requiredRoles(descriptor []byte) ([]string, error) {
+	var of struct {
+		Roles []string `json:"roles"`
+	}
+	if err := json.Unmarshal(descriptor, &of); err != nil {
+		return nil, fmt.Errorf("descriptor: %w", err)
+	}
+	return of.Roles, nil
+}
+
+// hash names the exact bytes of a draft.
+func (d *draft) hash() message.Hash { return message.Sum(d.raw) }
