@@ -106,7 +106,7 @@ func (w *gathering) offers(ctx context.Context, list []uuid.UUID) (rest []uuid.U
 	}
 	w.mu.Unlock()
 	if len(b.tasks) > 0 && !w.delivery.deliverOffer(ctx, b) {
-		w.delivery.timers.after(offerHold, func() { w.pushAll(append(b.ids(), b.left...)) })
+		w.delivery.timers.after(w.queue.signals.hold, func() { w.pushAll(append(b.ids(), b.left...)) })
 	}
 	return rest
 }

@@ -1,6 +1,14 @@
 package queue
 
-import "github.com/google/uuid"
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// HoldOffers sets how long what is offered cannot be claimed: a machine that is
+// busy hears late.
+func (q *Queue) HoldOffers(d time.Duration) { q.signals.hold = d }
 
 // SettlingForms returns the text of a settling statement with every kind of
 // grounds.

@@ -152,6 +152,7 @@ func TestAttackLateSettlement(t *testing.T) {
 	var calls atomic.Int32
 	warned := make(signalWriter, 10)
 	slow := queue.New(f.db.Open("fraud"), f.db.Config("fraud"), slog.New(slog.NewTextHandler(warned, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	slow.HoldOffers(offerHold)
 	f.consume(slow, queue.Consumer{Name: "fraud", Workers: 1, Poll: time.Hour, Lease: 50 * time.Millisecond},
 		func(_ context.Context, tasks []queue.Task) ([]queue.Verdict, error) {
 			if calls.Add(1) == 1 {

@@ -40,6 +40,7 @@ const (
 // bell wakes the workers of a consumer, and hands them what is offered.
 type bell struct {
 	rung chan struct{}
+	hold time.Duration // how long what is offered cannot be claimed
 
 	mu      sync.Mutex
 	look    bool // something may be there to be claimed
@@ -48,7 +49,7 @@ type bell struct {
 	again   bool // it comes too early for what came meanwhile
 }
 
-func newBell() *bell { return &bell{rung: make(chan struct{}, 1)} }
+func newBell(hold time.Duration) *bell { return &bell{rung: make(chan struct{}, 1), hold: hold} }
 
 // missed rings now, and when what was offered unheard can be claimed.
 func (b *bell) missed() {
@@ -70,7 +71,7 @@ func (b *bell) ringLater() {
 	b.again = b.later
 	if !b.later {
 		b.later = true
-		time.AfterFunc(offerHold+offerMargin, b.late)
+		time.AfterFunc(b.hold+offerMargin, b.late)
 	}
 }
 
@@ -106,7 +107,7 @@ func (b *bell) take(most int) (offered []Task, look bool) {
 	n := min(len(b.offered), most)
 	seen := make(map[uuid.UUID]bool, n)
 	for _, t := range b.offered[:n] {
-		if time.Since(t.Submitted) > offerHold {
+		if time.Since(t.Submitted) > b.hold {
 			b.look = true
 		} else if !seen[t.Request] {
 			seen[t.Request] = true

@@ -45,12 +45,18 @@ func newFixture(t *testing.T) *fixture {
 
 // silent returns a queue that hears no notifications.
 func (f *fixture) silent(service string) *queue.Queue {
-	return queue.New(f.db.As(service), f.db.Config(service), slog.New(slog.DiscardHandler))
+	q := queue.New(f.db.As(service), f.db.Config(service), slog.New(slog.DiscardHandler))
+	q.HoldOffers(offerHold)
+	return q
 }
+
+// offerHold is five times what it is otherwise.
+const offerHold = 250 * time.Millisecond
 
 // queue returns a queue that listens.
 func (f *fixture) queue(service string) *queue.Queue {
 	q := queue.New(f.db.Open(service), f.db.Config(service), slog.New(slog.NewTextHandler(f.Output(), nil)))
+	q.HoldOffers(offerHold)
 	f.run(func() error { return q.Run(f.ctx) })
 	return q
 }

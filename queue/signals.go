@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -16,6 +17,7 @@ const maxPayload = 7900
 // signals wakes whoever in this process waits for a notification. A wake-up
 // that finds its receiver busy is kept, one at most.
 type signals struct {
+	hold      time.Duration // offerHold, but for tests
 	mu        sync.Mutex
 	consumers map[string][]*bell
 	enders    map[string][]*bell // of those that Consumer.Ended is about
@@ -24,7 +26,7 @@ type signals struct {
 }
 
 func newSignals() *signals {
-	return &signals{consumers: map[string][]*bell{}, enders: map[string][]*bell{}, followers: map[string][]chan struct{}{}}
+	return &signals{hold: offerHold, consumers: map[string][]*bell{}, enders: map[string][]*bell{}, followers: map[string][]chan struct{}{}}
 }
 
 func wake(c chan struct{}) {
@@ -37,7 +39,7 @@ func wake(c chan struct{}) {
 func (s *signals) consumer(name string, ended bool) (*bell, func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b, to := newBell(), s.consumers
+	b, to := newBell(s.hold), s.consumers
 	if ended {
 		to = s.enders
 	}

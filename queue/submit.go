@@ -82,7 +82,7 @@ func (q *Queue) insert(ctx context.Context, batch []Submission, to Recipients) (
 	}
 	offers, hold := taskOffers(batch), time.Duration(0)
 	if len(offers) > 0 {
-		hold = offerHold
+		hold = q.signals.hold
 	}
 	var consumers textArray
 	var holds pq.Float64Array

@@ -142,21 +142,7 @@ func (d *Deployment) Document() *document.Document {
 			},
 			Wallets: []string{document.WalletsOwn},
 		}},
-		Fraud: document.Fraud{
-			Deny: []string{},
-			Limits: []document.Limit{
-				limit(d.t, Ether, "100000000000000000000", "1000000000000000000000"),
-				limit(d.t, Token, "1000000000000", "10000000000000"),
-			},
-			Messages: true,
-		},
-		Approval: document.Approval{
-			Above: []document.Threshold{
-				{Asset: Ether, Amount: Amount(d.t, "1000000000000000000")},
-				{Asset: Token, Amount: Amount(d.t, "1000000000")},
-			},
-			Approvers: []string{Approver}, Quorum: 1,
-		},
+		Approval: document.Approval{Approvers: []string{Approver}, Quorum: 1},
 	}
 	defaultRules(doc)
 	for _, role := range append([]string{message.RoleSigning}, d.Genesis.Roles...) {
@@ -258,22 +244,6 @@ func JWK(t testing.TB, key ed25519.PrivateKey) message.JWK {
 	jwk, err := message.NewJWK(key.Public())
 	must(t, err)
 	return jwk
-}
-
-// Amount reads a decimal number of base units.
-func Amount(t testing.TB, s string) document.Amount {
-	t.Helper()
-	a, err := document.ParseAmount(s)
-	must(t, err)
-	return a
-}
-
-func limit(t testing.TB, asset, once, daily string) document.Limit {
-	t.Helper()
-	return document.Limit{
-		Wallet: document.WalletsAny, Asset: asset,
-		PerTransaction: Amount(t, once), Per24Hours: Amount(t, daily),
-	}
 }
 
 func must(t testing.TB, err error) {

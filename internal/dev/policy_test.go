@@ -2,6 +2,7 @@ package dev
 
 import (
 	"fmt"
+	"math/big"
 	"testing"
 	"time"
 
@@ -57,13 +58,13 @@ func TestDevelopmentPolicy(t *testing.T) {
 	account, _ := records.AddAccount(wallet, deploymenttest.User)
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	token := func(to, amount string) deploymenttest.Transfer {
-		n, err := document.ParseAmount(amount)
-		if err != nil {
-			t.Fatal(err)
+		n, ok := new(big.Int).SetString(amount, 10)
+		if !ok {
+			t.Fatal(amount)
 		}
 		return deploymenttest.Transfer{
 			To: "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", Value: "0",
-			Data: fmt.Sprintf("0xa9059cbb%064s%064x", to, &n.Int),
+			Data: fmt.Sprintf("0xa9059cbb%064s%064x", to, n),
 		}
 	}
 	const recipient, dead = "00000000000000000000000000000000000000aa", "000000000000000000000000000000000000dead"

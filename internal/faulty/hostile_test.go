@@ -18,6 +18,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/lib/pq"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
@@ -282,9 +283,7 @@ func (h *hostile) swap(column string) string {
 // expects that transfers are signed.
 func (h *hostile) putRight() {
 	h.Helper()
-	if _, err := h.db.Exec("TRUNCATE countersign." + strings.Join(tables, ", countersign.")); err != nil {
-		h.Fatal(err)
-	}
+	h.truncate()
 	for _, table := range tables {
 		if _, err := h.db.Exec(fmt.Sprintf("INSERT INTO countersign.%[1]s OVERRIDING SYSTEM VALUE SELECT * FROM first.%[1]s", table)); err != nil {
 			h.Fatal(err)
@@ -295,6 +294,22 @@ func (h *hostile) putRight() {
 	}
 	h.lifetime = 10 * time.Minute
 	h.run(outcomes[0])
+}
+
+// truncate empties all tables, and tries again where a service was at work on some
+// of them in another order.
+func (h *hostile) truncate() {
+	h.Helper()
+	for try := 1; ; try++ {
+		_, err := h.db.Exec("TRUNCATE countersign." + strings.Join(tables, ", countersign."))
+		var refused *pq.Error
+		switch {
+		case err == nil:
+			return
+		case try == 10 || !errors.As(err, &refused) || refused.Code != "40P01":
+			h.Fatal(err)
+		}
+	}
 }
 
 func (h *hostile) servicePIDs() (out []int) {

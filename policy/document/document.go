@@ -12,7 +12,7 @@ import (
 )
 
 // Document is one version of the policy, as written in YAML. Lists deny by
-// absence: no grant, no permission; no limit, no transfer.
+// absence: no grant, no permission; no rule that allows, nothing.
 type Document struct {
 	// Version rises strictly; the highest verified one is active.
 	Version int `yaml:"version"`
@@ -44,7 +44,6 @@ type Document struct {
 	Rules Rules `yaml:"rules"`
 	// Thaw lists the ids of freeze requests that count no more.
 	Thaw     []string `yaml:"thaw,omitempty"`
-	Fraud    Fraud    `yaml:"fraud"`
 	Approval Approval `yaml:"approval"`
 	// Webhooks are told how requests end.
 	Webhooks []Webhook `yaml:"webhooks,omitempty"`
@@ -86,49 +85,16 @@ type Grant struct {
 	Wallets []string       `yaml:"wallets"`
 }
 
-// Fraud is the section of the fraud service.
-type Fraud struct {
-	// Deny lists CAIP-10 accounts (of eip155 in lower case) that nothing may
-	// move to, be allowed to or be called at.
-	Deny []string `yaml:"deny"`
-	// Limits per wallet and asset. An asset without a limit is denied.
-	Limits []Limit `yaml:"limits"`
-	// Messages says whether plain messages (EIP-191) may be signed.
-	Messages bool `yaml:"messages"`
-}
-
-// Limit bounds what one wallet may move, or allow, of one asset. Wallet is an
-// id or "any", which means each wallet by itself. Where both an id and "any"
-// are given for an asset, both hold: the lower one wins. Amounts are base
-// units.
-type Limit struct {
-	Wallet         string `yaml:"wallet"`
-	Asset          string `yaml:"asset"`
-	PerTransaction Amount `yaml:"per_transaction"`
-	Per24Hours     Amount `yaml:"per_24_hours"`
-}
-
-// Approval is the section of the approval service.
+// Approval is the section of the approval service: whom rules ask that do not
+// say whom.
 type Approval struct {
-	// Above lists, per asset, the amount (base units, per transaction, fee
-	// included for the native asset) above which people must agree. An asset
-	// that is not listed always needs people, and so does an unknown call.
-	Above []Threshold `yaml:"above"`
 	// Approvers are the ids of those who may vote, Quorum how many different
 	// persons must agree. One rejection is final. Without approvers (quorum 0)
-	// whatever needs people is rejected.
+	// every rule that asks names its own.
 	Approvers []string `yaml:"approvers"`
 	Quorum    int      `yaml:"quorum"`
 	// SelfApproval lets an approver vote on a request of the same person.
 	SelfApproval bool `yaml:"self_approval"`
-	// Always lists kinds that need people whatever the amount.
-	Always []message.Kind `yaml:"always,omitempty"`
-}
-
-// Threshold is an amount of an asset.
-type Threshold struct {
-	Asset  string `yaml:"asset"`
-	Amount Amount `yaml:"amount"`
 }
 
 // Group is a named set of users and approvers, by their ids.

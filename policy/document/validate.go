@@ -6,7 +6,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/countersign/countersign/internal/message"
 )
@@ -49,7 +48,6 @@ func (d *Document) Validate(genesis message.Genesis) error {
 	v.assets()
 	v.calls()
 	v.grants()
-	v.fraud()
 	v.approval()
 	v.rules()
 	v.thaw()
@@ -224,50 +222,8 @@ func (v *validator) kinds(where string, list []message.Kind) {
 	}
 }
 
-func (v *validator) fraud() {
-	for _, account := range v.doc.Fraud.Deny {
-		if !canonicalAccount(account) {
-			v.fault("fraud: deny: %q is not a CAIP-10 account (of eip155: chain id and 0x address in lower case)", account)
-		}
-	}
-	seen := map[[2]string]bool{}
-	for _, l := range v.doc.Fraud.Limits {
-		if _, err := message.ParseHash(l.Wallet); err != nil && l.Wallet != WalletsAny {
-			v.fault("fraud: limit of %s: wallet %q is neither %q nor an id", l.Asset, l.Wallet, WalletsAny)
-		}
-		v.asset("fraud: limit", l.Asset)
-		pair := [2]string{l.Wallet, l.Asset}
-		if seen[pair] {
-			v.fault("fraud: limit of %s for wallet %s stands twice", l.Asset, l.Wallet)
-		}
-		seen[pair] = true
-	}
-}
-
-func (v *validator) asset(where, asset string) {
-	if !assetForm.MatchString(asset) || !canonicalCase(asset) {
-		v.fault("%s: %q is not a CAIP-19 asset (of eip155 in lower case)", where, asset)
-	}
-}
-
-// canonicalCase says whether an id is in the one form in which effects name
-// it: of eip155 in lower case, so that a checksum address never fails to match
-// silently.
-func canonicalCase(id string) bool {
-	return !strings.HasPrefix(id, "eip155:") || id == strings.ToLower(id)
-}
-
 func (v *validator) approval() {
 	a := v.doc.Approval
-	seen := map[string]bool{}
-	for _, t := range a.Above {
-		v.asset("approval: above", t.Asset)
-		if seen[t.Asset] {
-			v.fault("approval: above: %s stands twice", t.Asset)
-		}
-		seen[t.Asset] = true
-	}
-	v.kinds("approval: always", a.Always)
 	ids, persons := map[string]bool{}, map[string]bool{}
 	for _, id := range a.Approvers {
 		i := slices.IndexFunc(v.doc.Approvers, func(x Approver) bool { return x.ID == id })

@@ -196,6 +196,10 @@ func TestAttackVelocityStartedWithClockAhead(t *testing.T) {
 		c := new(chain)
 		c.replica(t, window, 0, 0).want(true, 100)
 		started := c.replica(t, window, 0, 2*ledger.Retention)
+		e := c.request(1)
+		if got := started.ledger.View(e, started.read()).Sum(ledger.ScopeWallet, "w", "eth", window); got.Sign() != 0 {
+			t.Fatalf("%v counts by a clock that is far ahead", got)
+		}
 		started.at(time.Minute, 0).want(false, 1)
 		started.at(time.Hour-time.Second, window/2).want(false, 1)
 		started.at(window, 0).want(true, 100)

@@ -168,7 +168,6 @@ func (c *Cases) validate() error {
 func (c *Case) fill(defaults Request) {
 	c.Request.fill(defaults)
 	for i := range c.History {
-		c.History[i].Request = c.History[i].copied()
 		c.History[i].fill(defaults)
 		c.History[i].Times = max(c.History[i].Times, 1)
 	}
@@ -188,15 +187,6 @@ func (r *Request) fill(from Request) {
 	if r.Kind == "" {
 		r.Kind = r.kind()
 	}
-}
-
-// copied has a transaction of its own, since the file's history is every case's.
-func (r Request) copied() Request {
-	if r.Transaction != nil {
-		own := *r.Transaction
-		r.Transaction = &own
-	}
-	return r
 }
 
 // fill takes over gas and fees.
@@ -263,6 +253,9 @@ func (c *Case) faults() (faults []error) {
 func (r *Request) faults() (faults []error) {
 	if r.User == "" {
 		faults = append(faults, errors.New("user is missing"))
+	}
+	if t := r.Transaction; t != nil && t.GasPrice != "" && t.MaxFee+t.MaxPriorityFee != "" {
+		faults = append(faults, errors.New("gas_price is of another type of transaction than max_fee and max_priority_fee"))
 	}
 	given := 0
 	for _, is := range []bool{r.Transaction != nil, r.TypedData != "", r.Message != nil} {

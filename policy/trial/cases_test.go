@@ -41,6 +41,7 @@ expect: {verdict: allow}`
 		"fail/two-things":            {"user: tom", "user: tom\nmessage: hello", "only one"},
 		"fail/kind-of-something":     {"user: tom", "user: tom\nkind: ethereum.message", "does not fit"},
 		"fail/wallet-with-payment":   {"user: tom", "user: tom\nkind: wallet.create", "only one"},
+		"fail/two-kinds-of-fees":     {`transaction: {`, `transaction: {gas_price: 1 gwei, max_fee: 1 gwei, `, "another type"},
 		"fail/no-such-verdict":       {"verdict: allow", "verdict: approve", `"approve" is none of`},
 		"fail/no-such-role":          {"verdict: allow", "verdict: allow, role: signing", `"signing" is none of`},
 		"fail/approvers-of-no-rule":  {"verdict: allow", "verdict: ask, quorum: 1", "name it"},
@@ -69,16 +70,17 @@ expect: {verdict: allow}`
 // TestCaseCannotBeTried: what a case asks for must be something.
 func TestCaseCannotBeTried(t *testing.T) {
 	for name, c := range map[string]struct{ transaction, want string }{
-		"fail/no-such-asset":    {"pay: {to: acme, amount: 1 dollar}", `no asset "dollar"`},
-		"fail/below-a-unit":     {"pay: {to: acme, amount: 0.0000001 usdc}", "whole number"},
-		"fail/negative":         {"pay: {to: acme, amount: -1 usdc}", "whole number"},
-		"fail/above-2^256":      {"pay: {to: acme, amount: 1" + strings.Repeat("0", 78) + " usdc}", "2^256"},
-		"fail/no-such-receiver": {"pay: {to: ACME, amount: 1 usdc}", `"ACME" is no address`},
-		"fail/pay-and-to":       {"{pay: {to: acme, amount: 1 usdc}, to: acme}", "stands alone"},
-		"fail/pay-and-approve":  {"{pay: {to: acme, amount: 1 usdc}, approve: {to: acme, amount: 1 usdc}}", "stands alone"},
-		"fail/approve-ether":    {"approve: {to: acme, amount: 1 eth}", "can move"},
-		"fail/false-checksum":   {`to: "0xD8DA6BF26964aF9D7eEd9e03E53415D37aA96045"`, "checksum"},
-		"fail/too-little-gas":   {"{to: acme, gas_limit: 20000}", "gas"},
+		"fail/no-such-asset":          {"pay: {to: acme, amount: 1 dollar}", `no asset "dollar"`},
+		"fail/below-a-unit":           {"pay: {to: acme, amount: 0.0000001 usdc}", "whole number"},
+		"fail/negative":               {"pay: {to: acme, amount: -1 usdc}", "whole number"},
+		"fail/above-2^256":            {"pay: {to: acme, amount: 1" + strings.Repeat("0", 78) + " usdc}", "2^256"},
+		"fail/no-such-receiver":       {"pay: {to: ACME, amount: 1 usdc}", `"ACME" is no address`},
+		"fail/label-of-another-chain": {"{to: acme}\naccount: {chain: \"eip155:10\"}", `"acme" is no address`},
+		"fail/pay-and-to":             {"{pay: {to: acme, amount: 1 usdc}, to: acme}", "stands alone"},
+		"fail/pay-and-approve":        {"{pay: {to: acme, amount: 1 usdc}, approve: {to: acme, amount: 1 usdc}}", "stands alone"},
+		"fail/approve-ether":          {"approve: {to: acme, amount: 1 eth}", "can move"},
+		"fail/false-checksum":         {`to: "0xD8DA6BF26964aF9D7eEd9e03E53415D37aA96045"`, "checksum"},
+		"fail/too-little-gas":         {"{to: acme, gas_limit: 20000}", "gas"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			transaction := c.transaction
@@ -177,5 +179,21 @@ func TestCheckTellsEveryFault(t *testing.T) {
 	}
 	if len(files) != 1 {
 		t.Errorf("%d files", len(files))
+	}
+}
+
+// TestLegacyTransaction: a gas price makes a legacy transaction.
+func TestLegacyTransaction(t *testing.T) {
+	for fees, form := range map[string]string{"gas_price: 20 gwei": "legacy", "max_fee: 20 gwei, max_priority_fee: 0": "eip1559", "nonce: 3": "eip1559"} {
+		doc, files, cases := treasury(t, "name: x\nat: 2027-03-02T09:30:00Z\nuser: tom\n"+
+			"transaction: {to: acme, value: 1.5 eth, "+fees+"}\nexpect: {verdict: ask}")
+		_, f, err := trial.Decide(t.Context(), doc, files, cases, cases.Cases[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := f.Meaning.Effects
+		if e.Details.Form != form || e.Moves[0].Amount.String() != "1500000000000000000" {
+			t.Errorf("%s: %s of %s", fees, e.Details.Form, e.Moves[0].Amount)
+		}
 	}
 }

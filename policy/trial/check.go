@@ -97,23 +97,21 @@ func standInGenesis() (Deployment, error) {
 	return Deployment{Genesis: g, ID: message.Sum(raw)}, nil
 }
 
-// each takes joined errors apart, so that every fault stands alone.
+// each takes errors.Join apart, so that every fault stands alone. An error with
+// words of its own around others is one fault.
 func each(err error) []error {
-	if err == nil {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
 		return nil
-	}
-	var joined interface{ Unwrap() []error }
-	if !errors.As(err, &joined) {
+	case !ok || err.Error() != errors.Join(joined.Unwrap()...).Error():
 		return []error{err}
 	}
-	if plain := (fmt.Sprint(err)); len(joined.Unwrap()) > 0 && plain == fmt.Sprint(errors.Join(joined.Unwrap()...)) {
-		var out []error
-		for _, one := range joined.Unwrap() {
-			out = append(out, each(one)...)
-		}
-		return out
+	var out []error
+	for _, one := range joined.Unwrap() {
+		out = append(out, each(one)...)
 	}
-	return []error{err}
+	return out
 }
 
 func expiry(doc *document.Document, now time.Time) []rules.Warning {

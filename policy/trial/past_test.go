@@ -20,13 +20,13 @@ var day = time.Date(2027, 3, 9, 9, 0, 0, 0, time.UTC)
 
 // recorder makes recorded requests of the treasury desk.
 type recorder struct {
-	t       *testing.T
+	t       testing.TB
 	sandbox *trial.Sandbox
 	nonce   uint64
 	past    []trial.Recorded
 }
 
-func newRecorder(t *testing.T, change func(*document.Document)) *recorder {
+func newRecorder(t testing.TB, change func(*document.Document)) *recorder {
 	t.Helper()
 	doc, files, _ := template(t, "../../deploy/policies/treasury")
 	if change != nil {
@@ -168,6 +168,36 @@ func TestSimulate(t *testing.T) {
 				r.pay(day, "4000 usdc", said{approve(), approve(), {}})
 			},
 			sums: [3]int{0, 1, 1},
+		},
+		"what-a-person-approved-before-counts-for-that-person": {
+			past: func(r *recorder) {
+				r.pay(day.Add(-72*time.Hour), "4000000 usdc", people)
+				r.pay(day.Add(-48*time.Hour), "3999000 usdc", people)
+				r.pay(day, "2000 usdc", all)
+			},
+			want: []string{"allow deny fraud/user-week-usdc"}, sums: [3]int{1, 0, 2},
+		},
+		"what-passes-counts": {
+			past: func(r *recorder) {
+				r.pay(day.Add(-24*time.Hour), "20 usdc", people)
+				r.pay(day, "5000 usdc", all)
+				r.pay(day.Add(time.Hour), "5000 usdc", all)
+			},
+			want: []string{"allow ask approval/duplicate"}, sums: [3]int{2, 0, 1},
+		},
+		"what-people-agreed-to-counts": {
+			past: func(r *recorder) {
+				r.pay(day, "20 usdc", people) // the first there
+				r.pay(day.Add(time.Hour), "5000 usdc", all)
+			},
+			sums: [3]int{2, 0, 0},
+		},
+		"what-nobody-agreed-to-counts-nothing": {
+			past: func(r *recorder) {
+				r.pay(day, "20 usdc", said{approve(), approve(), {}})
+				r.pay(day.Add(time.Hour), "5000 usdc", all)
+			},
+			want: []string{"allow ask approval/first-use"}, sums: [3]int{1, 1, 0},
 		},
 		"not-decided-by-rules": {
 			past: func(r *recorder) {

@@ -50,24 +50,13 @@ func (s *Sandbox) transaction(t Transaction, chain string, nonce uint64) (jsonte
 	if err := s.names.shorthand(&t, chain); err != nil {
 		return nil, err
 	}
-	if t.Nonce == nil {
-		t.Nonce = &nonce
-	}
-	if t.GasLimit == 0 {
-		t.GasLimit = gasTransfer
-		if t.Data != "" {
-			t.GasLimit = gasCall
-		}
-	}
+	t.complete(nonce)
 	p := map[string]string{
 		"type": "eip1559", "nonce": strconv.FormatUint(*t.Nonce, 10), "gas_limit": strconv.FormatUint(t.GasLimit, 10),
 	}
-	amounts := map[string]string{"value": or(t.Value, "0")}
-	if t.GasPrice == "" {
-		amounts["max_fee_per_gas"] = or(t.MaxFee, maxFee)
-		amounts["max_priority_fee_per_gas"] = or(t.MaxPriorityFee, maxPriorityFee)
-	} else {
-		p["type"], amounts["gas_price"] = "legacy", t.GasPrice
+	amounts := map[string]string{"value": t.Value, "max_fee_per_gas": t.MaxFee, "max_priority_fee_per_gas": t.MaxPriorityFee}
+	if t.GasPrice != "" {
+		p["type"], amounts = "legacy", map[string]string{"value": t.Value, "gas_price": t.GasPrice}
 	}
 	for name, text := range amounts {
 		amount, _, err := s.names.amount(text)
@@ -87,6 +76,21 @@ func (s *Sandbox) transaction(t Transaction, chain string, nonce uint64) (jsonte
 		p["to"] = to
 	}
 	return encode(p)
+}
+
+// complete fills in what a case does not say.
+func (t *Transaction) complete(nonce uint64) {
+	if t.Nonce == nil {
+		t.Nonce = &nonce
+	}
+	if t.GasLimit == 0 {
+		t.GasLimit = gasTransfer
+		if t.Data != "" {
+			t.GasLimit = gasCall
+		}
+	}
+	t.Value = or(t.Value, "0")
+	t.MaxFee, t.MaxPriorityFee = or(t.MaxFee, maxFee), or(t.MaxPriorityFee, maxPriorityFee)
 }
 
 // shorthand turns pay and approve into to, value and data.

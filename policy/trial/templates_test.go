@@ -1,12 +1,17 @@
 package trial_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/trial"
@@ -26,7 +31,7 @@ func templates(t *testing.T) []string {
 }
 
 // template is one folder, read.
-func template(t *testing.T, dir string) (*document.Document, map[string]*document.ListFile, *trial.Cases) {
+func template(t testing.TB, dir string) (*document.Document, map[string]*document.ListFile, *trial.Cases) {
 	t.Helper()
 	doc, err := document.Parse(read(t, filepath.Join(dir, "policy.yaml")))
 	if err != nil {
@@ -47,7 +52,7 @@ func template(t *testing.T, dir string) (*document.Document, map[string]*documen
 	return doc, files, cases
 }
 
-func read(t *testing.T, path string) []byte {
+func read(t testing.TB, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -122,5 +127,38 @@ func TestTemplatesAreExplained(t *testing.T) {
 				t.Errorf("README.md explains %s, which is no rule", name)
 			}
 		})
+	}
+}
+
+// TestTemplatesFitTheSchema: an editor that goes by the schema marks nothing.
+func TestTemplatesFitTheSchema(t *testing.T) {
+	text, err := jsonschema.UnmarshalJSON(bytes.NewReader(document.Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("policy.json", text); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range templates(t) {
+		var doc any
+		if err := yaml.Unmarshal(read(t, filepath.Join(dir, "policy.yaml")), &doc); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(doc) // times as RFC 3339
+		if err != nil {
+			t.Fatal(err)
+		}
+		instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(instance); err != nil {
+			t.Errorf("%s: %v", dir, err)
+		}
 	}
 }

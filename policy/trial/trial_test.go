@@ -62,6 +62,9 @@ func TestVerdicts(t *testing.T) {
 					codes = append(codes, reason.Code)
 				}
 			}
+			if c.codes == "rule_failed" && strings.Join(d.Of("approval").Rules, " ") != doc.Rules.Approval[0].ID {
+				t.Errorf("%v decide, not the rule that failed", d.Of("approval").Rules)
+			}
 			if got != c.want || !strings.Contains(strings.Join(codes, " "), c.codes) {
 				t.Errorf("got %v with %v, want %v with %s", got, codes, c.want, c.codes)
 			}

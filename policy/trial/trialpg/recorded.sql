@@ -1,8 +1,8 @@
--- The requests of a period in the order of their time, with what became of
--- them: a row for each decision of a role, the oldest first.
+-- Requests in the order of their time, with what became of them: a row for each
+-- decision of a role, the oldest first.
 SELECT r.id, r.body, r.submitted_at, coalesce(e.status, ''), coalesce(p.sender, ''), coalesce(p.body, '')
   FROM countersign.request r
   LEFT JOIN countersign.result e ON e.request_id = r.id
   LEFT JOIN countersign.reply p ON p.request_id = r.id
- WHERE r.submitted_at >= $1 AND r.submitted_at < $2
+ WHERE r.id = ANY($1::uuid[])
  ORDER BY r.submitted_at, r.id, p.id

@@ -14,9 +14,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/trial"
@@ -25,11 +27,15 @@ import (
 // ErrNoRequest says that no request has the id.
 var ErrNoRequest = errors.New("no such request")
 
+//go:embed period.sql
+var period string
+
 //go:embed recorded.sql
 var recorded string
 
-//go:embed one.sql
-var one string
+// page is how many requests are read at once: the server ends a statement that
+// takes long, and deciding on a year of requests does.
+const page = 500
 
 // Store reads the requests of a deployment. It is safe for concurrent use.
 type Store struct{ db *sql.DB }
@@ -41,61 +47,83 @@ func New(db *sql.DB) *Store { return &Store{db: db} }
 // until, by the database's clock and in the order of their time.
 func (s *Store) Recorded(ctx context.Context, since, until time.Time) iter.Seq2[trial.Recorded, error] {
 	return func(yield func(trial.Recorded, error) bool) {
-		rows, err := s.db.QueryContext(ctx, recorded, since, until)
-		if err != nil {
-			yield(trial.Recorded{}, fmt.Errorf("reading recorded requests: %w", err))
-			return
-		}
-		defer rows.Close()
-		if err := join(rows, yield); err != nil {
+		if err := s.recorded(ctx, since, until, yield); err != nil {
 			yield(trial.Recorded{}, fmt.Errorf("reading recorded requests: %w", err))
 		}
 	}
 }
 
-// One returns one request.
-func (s *Store) One(ctx context.Context, id string) (out trial.Recorded, err error) {
-	if _, err := uuid.Parse(id); err != nil {
-		return out, fmt.Errorf("request %q: %w", id, ErrNoRequest)
-	}
-	rows, err := s.db.QueryContext(ctx, one, id)
+func (s *Store) recorded(ctx context.Context, since, until time.Time, yield func(trial.Recorded, error) bool) error {
+	ids, err := s.period(ctx, since, until)
 	if err != nil {
-		return out, fmt.Errorf("reading request %s: %w", id, err)
+		return err
 	}
-	defer rows.Close()
-	err = join(rows, func(r trial.Recorded, _ error) bool { out = r; return true })
-	switch {
-	case err != nil:
-		return out, fmt.Errorf("reading request %s: %w", id, err)
-	case out.ID == "":
-		return out, fmt.Errorf("request %s: %w", id, ErrNoRequest)
-	}
-	return out, nil
-}
-
-// join makes one request of the rows with its id, which follow one another.
-func join(rows *sql.Rows, yield func(trial.Recorded, error) bool) error {
-	var open trial.Recorded
-	for rows.Next() {
-		r, sender, reply, err := scan(rows)
+	for some := range slices.Chunk(ids, page) {
+		requests, err := s.read(ctx, some)
 		if err != nil {
 			return err
 		}
-		if r.ID != open.ID {
-			if open.ID != "" && !yield(open, nil) {
+		for _, r := range requests {
+			if !yield(r, nil) {
 				return nil
 			}
-			open = r
 		}
-		add(&open, sender, reply)
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if open.ID != "" {
-		yield(open, nil)
 	}
 	return nil
+}
+
+// period returns the ids of a period's requests.
+func (s *Store) period(ctx context.Context, since, until time.Time) (ids []uuid.UUID, err error) {
+	rows, err := s.db.QueryContext(ctx, period, since, until)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// One returns one request.
+func (s *Store) One(ctx context.Context, id string) (trial.Recorded, error) {
+	parsed, err := uuid.Parse(id)
+	if err != nil {
+		return trial.Recorded{}, fmt.Errorf("request %q: %w", id, ErrNoRequest)
+	}
+	found, err := s.read(ctx, []uuid.UUID{parsed})
+	switch {
+	case err != nil:
+		return trial.Recorded{}, fmt.Errorf("reading request %s: %w", id, err)
+	case len(found) == 0:
+		return trial.Recorded{}, fmt.Errorf("request %s: %w", id, ErrNoRequest)
+	}
+	return found[0], nil
+}
+
+// read returns requests by their ids, in the order of their time. The rows of one
+// follow one another.
+func (s *Store) read(ctx context.Context, ids []uuid.UUID) (out []trial.Recorded, err error) {
+	rows, err := s.db.QueryContext(ctx, recorded, pq.Array(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		r, sender, reply, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		if len(out) == 0 || out[len(out)-1].ID != r.ID {
+			out = append(out, r)
+		}
+		add(&out[len(out)-1], sender, reply)
+	}
+	return out, rows.Err()
 }
 
 func scan(rows *sql.Rows) (r trial.Recorded, sender string, reply []byte, err error) {

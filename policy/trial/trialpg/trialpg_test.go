@@ -101,7 +101,27 @@ func TestRecorded(t *testing.T) {
 		if r.ID != first {
 			t.Errorf("went on with %s", r.ID)
 		}
-		break // the rows are closed: As has one connection
+		break
+	}
+}
+
+// TestRecordedPages: a past of more than one page comes whole and in order.
+func TestRecordedPages(t *testing.T) {
+	d := databasetest.New(t)
+	const many = 1203
+	if _, err := d.Owner.Exec(`INSERT INTO countersign.request (id, body, hash, fingerprint, owner, kind, wallet, submitted_at, expires_at)
+		SELECT gen_random_uuid(), 'x', '', '', 'alice', 'wallet.create', '', $1::timestamptz + n * interval '1 second', now()
+		  FROM generate_series(1, $2::integer) n ORDER BY random()`, noon, many); err != nil {
+		t.Fatal(err)
+	}
+	got := collect(t, trialpg.New(d.As("operator")), noon, noon.Add(time.Hour))
+	if len(got) != many {
+		t.Fatalf("%d requests, want %d", len(got), many)
+	}
+	for i, r := range got {
+		if want := noon.Add(time.Duration(i+1) * time.Second); !r.Submitted.Equal(want) {
+			t.Fatalf("request %d is of %v, want %v", i, r.Submitted, want)
+		}
 	}
 }
 
