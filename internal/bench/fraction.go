@@ -38,14 +38,16 @@ func (c *comparison) measurePolicy(ctx context.Context, p compared, one *contend
 	one.windows, with.windows = nil, nil
 	for i, turn := range []*contender{one, &with, &with, one} {
 		version := simple.Version + 1 + i
+		var lists []string
 		raw, err := policies.Simple(simple, version)
 		if turn == &with {
 			raw, err = policies.Treasury(template, simple, version, receiver)
+			lists = []string{"--list", filepath.Join(treasury, "sanctions.txt")}
 		}
 		if err != nil {
 			return err
 		}
-		if err := one.activate(ctx, raw, version); err != nil {
+		if err := one.activate(ctx, raw, version, lists...); err != nil {
 			return fmt.Errorf("putting policy version %d in force: %w", version, err)
 		}
 		if err := turn.window(ctx, p); err != nil {
@@ -64,15 +66,14 @@ func readDocument(path string) (*document.Document, error) {
 	return document.Parse(raw)
 }
 
-// activate signs and publishes a document as the admins and the operator do, and
-// waits until requests are signed under it.
-func (c *contender) activate(ctx context.Context, raw []byte, version int) error {
+// activate signs and publishes a document as the admins and the operator do,
+// with the files of its lists, and waits until requests are signed under it.
+func (c *contender) activate(ctx context.Context, raw []byte, version int, lists ...string) error {
 	path := filepath.Join(c.folder, fmt.Sprintf("policy-%d.yaml", version))
 	if err := os.WriteFile(path, raw, 0o600); err != nil {
 		return err
 	}
-	push := []string{"policy", "push", path, "--config", filepath.Join(c.Dir, "config", "operator.yaml"),
-		"--list", filepath.Join(treasury, "sanctions.txt")}
+	push := append([]string{"policy", "push", path, "--config", filepath.Join(c.Dir, "config", "operator.yaml")}, lists...)
 	for _, admin := range []string{"ada", "ben"} {
 		signature := path + "." + admin
 		if _, err := c.Countersign(ctx, "policy", "sign", path, "--genesis", filepath.Join(c.Dir, "genesis.json"),
