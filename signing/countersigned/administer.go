@@ -7,7 +7,7 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
-// CodePolicy: the document that a policy.update carries cannot follow the active
+// CodePolicy says that the document of a policy.update cannot follow the active
 // one.
 const CodePolicy = "policy_refused"
 
