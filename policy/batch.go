@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/queue"
 )
 
@@ -125,7 +126,7 @@ func (s *Service) verdict(it *item, epochs []*link) queue.Verdict {
 		// A "no" is for good, and anybody may have sent these bytes.
 		return queue.Verdict{Disposition: queue.Reread}
 	case it.decision.Verdict == Wait && !it.dry():
-		return queue.Verdict{Disposition: queue.Park, Delay: waitRecheck, Note: cut(it.decision.Note, maxDetail)}
+		return queue.Verdict{Disposition: queue.Park, Delay: waitRecheck, Note: message.Cut(it.decision.Note, maxDetail)}
 	}
 	reply, err := s.reply(it, epochs)
 	if err != nil {

@@ -2,8 +2,6 @@ package policy
 
 import (
 	"errors"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/transaction"
@@ -84,22 +82,10 @@ func tidy(reasons []message.Reason, rejected bool) []message.Reason {
 		if r.Code == "" || len(r.Code) > maxCode {
 			r.Code = ReasonDecider
 		}
-		out = append(out, message.Reason{Code: cut(r.Code, maxCode), Detail: cut(r.Detail, maxDetail)})
+		out = append(out, message.Reason{Code: message.Cut(r.Code, maxCode), Detail: message.Cut(r.Detail, maxDetail)})
 	}
 	if rejected && len(out) == 0 {
 		return because(ReasonDecider, "rejected without a reason")
 	}
 	return out
-}
-
-// cut shortens s to at most n bytes of valid UTF-8.
-func cut(s string, n int) string {
-	s = strings.ToValidUTF8(s, "\ufffd")
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

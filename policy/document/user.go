@@ -157,7 +157,7 @@ func (g Grant) coversWallet(user string, m transaction.Meaning) bool {
 		case WalletsAny:
 			return true
 		case WalletsOwn:
-			if owner := ownerOf(m); owner != "" && owner == user {
+			if owner := m.Owner(); owner != "" && owner == user {
 				return true
 			}
 		default:
@@ -167,18 +167,4 @@ func (g Grant) coversWallet(user string, m transaction.Meaning) bool {
 		}
 	}
 	return false
-}
-
-// ownerOf is the owner of the wallet that the meaning is about, as its
-// descriptor (of wallet.create: the payload) names it.
-func ownerOf(m transaction.Meaning) string {
-	switch {
-	case m.WalletCreate != nil:
-		return m.WalletCreate.Owner
-	case m.AccountDescriptor != nil:
-		return m.AccountDescriptor.Owner
-	case m.WalletDescriptor != nil:
-		return m.WalletDescriptor.Owner
-	}
-	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/transaction"
 	"github.com/countersign/countersign/transaction/ethereum"
 )
 
@@ -70,7 +71,7 @@ func newBook(doc *document.Document, files Files) (*book, []error) {
 func (b *book) addList(l *document.List, files Files) {
 	listing := &listing{id: l.ID, entries: map[string]document.Entry{}, file: l.File, files: files}
 	for _, entry := range l.Entries {
-		account := canonical(entry.Account)
+		account := transaction.Canonical(entry.Account)
 		listing.entries[account] = entry
 		if _, ok := b.known[account]; !ok {
 			b.known[account] = l.ID
@@ -90,7 +91,7 @@ func (b *book) addCalls(calls []document.Call) (faults []error) {
 			continue
 		}
 		selector := function.Selector()
-		b.calls[selector] = append(b.calls[selector], declared{canonical(c.Contract), function})
+		b.calls[selector] = append(b.calls[selector], declared{transaction.Canonical(c.Contract), function})
 	}
 	return faults
 }

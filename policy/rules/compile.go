@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/interpreter"
@@ -21,6 +22,7 @@ type Set struct {
 	rules   []*rule
 	book    *book
 	history bool
+	window  time.Duration // how far back any rule looks
 }
 
 type rule struct {

@@ -11,15 +11,6 @@ import (
 	"github.com/countersign/countersign/transaction"
 )
 
-// canonical is the form in which accounts are compared: of eip155 in lower
-// case, since the case of its addresses is a checksum and no more.
-func canonical(account string) string {
-	if strings.HasPrefix(account, "eip155:") || strings.HasPrefix(account, "0x") {
-		return strings.ToLower(account)
-	}
-	return account
-}
-
 // contract is the account of a token asset's contract; empty for others.
 func contract(asset string) string {
 	chain, token, ok := strings.Cut(asset, "/")
@@ -30,7 +21,7 @@ func contract(asset string) string {
 	if !ok || standard == "slip44" {
 		return ""
 	}
-	return canonical(chain + ":" + reference)
+	return transaction.Canonical(chain + ":" + reference)
 }
 
 func selector(data []byte) ref.Val {
@@ -43,8 +34,8 @@ func (e *evaluation) moves() ref.Val {
 	moves := e.facts.Meaning.Effects.Moves
 	out := make([]ref.Val, len(moves))
 	for i, m := range moves {
-		out[i] = moveStruct.record(types.String(m.Asset), types.String(canonical(m.From)),
-			types.String(canonical(m.To)), newAmount(m.Amount))
+		out[i] = moveStruct.record(types.String(m.Asset), types.String(transaction.Canonical(m.From)),
+			types.String(transaction.Canonical(m.To)), newAmount(m.Amount))
 	}
 	return list(out)
 }
@@ -57,8 +48,8 @@ func (e *evaluation) allowances() ref.Val {
 	out := make([]ref.Val, len(allowances))
 	for i, a := range allowances {
 		unlimited := a.Amount != nil && a.Amount.BitLen() >= unlimitedBits
-		out[i] = allowanceStruct.record(types.String(a.Asset), types.String(canonical(a.Owner)),
-			types.String(canonical(a.Spender)), newAmount(a.Amount), types.Bool(unlimited))
+		out[i] = allowanceStruct.record(types.String(a.Asset), types.String(transaction.Canonical(a.Owner)),
+			types.String(transaction.Canonical(a.Spender)), newAmount(a.Amount), types.Bool(unlimited))
 	}
 	return list(out)
 }
@@ -80,11 +71,11 @@ func (e *evaluation) call(c *transaction.Call) ref.Val {
 	if c.Value == nil { // of a call that moves nothing, such as a delegate call
 		value = newAmount(zero)
 	}
-	function, args := e.set.book.decode(canonical(c.To), c.Data)
+	function, args := e.set.book.decode(transaction.Canonical(c.To), c.Data)
 	if function == "" {
 		function = c.Function
 	}
-	return callStruct.record(types.String(canonical(c.To)), selector(c.Selector), types.String(function), value,
+	return callStruct.record(types.String(transaction.Canonical(c.To)), selector(c.Selector), types.String(function), value,
 		types.Int(c.Depth), types.Bool(c.Delegate), types.Bool(c.Understood), args)
 }
 
@@ -156,7 +147,7 @@ func (e *evaluation) destinations() []string {
 	e.reached = []string{}
 	seen := map[string]bool{"": true}
 	add := func(account string) {
-		if account = canonical(account); !seen[account] {
+		if account = transaction.Canonical(account); !seen[account] {
 			seen[account] = true
 			e.reached = append(e.reached, account)
 		}

@@ -215,4 +215,4 @@ func (e *evaluation) variable(name string) ref.Val {
 const maxDetail = 300
 
 // bounded shortens a text to what a reason can hold.
-func bounded(s string) string { return cut(s, maxDetail) }
+func bounded(s string) string { return message.Cut(s, maxDetail) }

@@ -9,6 +9,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/countersign/countersign/policy/ledger"
+	"github.com/countersign/countersign/transaction"
 )
 
 // Form says what an argument must be beyond its type. All forms but Any are
@@ -216,7 +217,7 @@ func listed(e *evaluation, args []ref.Val) ref.Val {
 	if err != nil {
 		return types.WrapErr(err)
 	}
-	return types.Bool(l.has(canonical(text(args[1]))))
+	return types.Bool(l.has(transaction.Canonical(text(args[1]))))
 }
 
 func labelled(e *evaluation, args []ref.Val) ref.Val {
@@ -224,7 +225,7 @@ func labelled(e *evaluation, args []ref.Val) ref.Val {
 	if err != nil {
 		return types.WrapErr(err)
 	}
-	return types.String(l.entries[canonical(text(args[1]))].Label)
+	return types.String(l.entries[transaction.Canonical(text(args[1]))].Label)
 }
 
 func entryAge(e *evaluation, args []ref.Val) ref.Val {
@@ -232,7 +233,7 @@ func entryAge(e *evaluation, args []ref.Val) ref.Val {
 	if err != nil {
 		return types.WrapErr(err)
 	}
-	entry, ok := l.entries[canonical(text(args[1]))]
+	entry, ok := l.entries[transaction.Canonical(text(args[1]))]
 	switch {
 	case !ok:
 		return types.NewErr("list %s has no entry for %s", l.id, bounded(text(args[1])))
@@ -291,12 +292,12 @@ func (e *evaluation) count(scope, asset string, w ref.Val) ref.Val {
 }
 
 func historySumTo(e *evaluation, args []ref.Val) ref.Val {
-	to := canonical(text(args[0]))
+	to := transaction.Canonical(text(args[0]))
 	return newAmount(e.facts.History.Sum(ledger.ScopeDestination, to, text(args[1]), window(args[2])))
 }
 
 func historyCountTo(e *evaluation, args []ref.Val) ref.Val {
-	to := canonical(text(args[0]))
+	to := transaction.Canonical(text(args[0]))
 	return types.Int(e.facts.History.Count(ledger.ScopeDestination, to, "", window(args[1])))
 }
 

@@ -74,6 +74,7 @@ func (c *condition) call(e ast.Expr, call ast.CallExpr) {
 	if call.IsMemberFunction() {
 		args = append([]ast.Expr{call.Target()}, args...)
 	}
+	c.reach(f, args)
 	for i, arg := range args {
 		c.argument(f.Name, f.Args[i], arg)
 	}
@@ -208,15 +209,22 @@ func (b *book) addZone(name string) error {
 // window checks a window of time. It must be duration("...") so that it is
 // known now.
 func (c *condition) window(function string, e ast.Expr) {
-	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == overloads.TypeConvertDuration && len(e.AsCall().Args()) == 1 {
-		if text, ok := stringLiteral(e.AsCall().Args()[0]); ok {
-			if d, err := time.ParseDuration(text); err == nil && (d <= 0 || d > ledger.Retention) {
-				c.fault(e, "%s: the window %q is not above 0 and at most 744h", function, bounded(text))
-			}
-			return
-		}
+	text, ok := durationText(e)
+	if !ok {
+		c.fault(e, "%s: the window must be %s", function, Window)
+		return
 	}
-	c.fault(e, "%s: the window must be %s", function, Window)
+	if d, err := time.ParseDuration(text); err == nil && (d <= 0 || d > ledger.Retention) {
+		c.fault(e, "%s: the window %q is not above 0 and at most 744h", function, bounded(text))
+	}
+}
+
+// durationText returns what stands in duration("...").
+func durationText(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != overloads.TypeConvertDuration || len(e.AsCall().Args()) != 1 {
+		return "", false
+	}
+	return stringLiteral(e.AsCall().Args()[0])
 }
 
 func stringLiteral(e ast.Expr) (string, bool) {

@@ -9,6 +9,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/transaction"
 )
 
 // Codes of the evidence of signals that fired; they are stable.
@@ -192,13 +193,13 @@ func (e *evaluation) touched() []string {
 	out := append([]string(nil), e.destinations()...)
 	effects := &e.facts.Meaning.Effects
 	for _, m := range effects.Moves {
-		out = append(out, canonical(m.From), contract(m.Asset))
+		out = append(out, transaction.Canonical(m.From), contract(m.Asset))
 	}
 	for _, a := range effects.Allowances {
-		out = append(out, canonical(a.Owner), contract(a.Asset))
+		out = append(out, transaction.Canonical(a.Owner), contract(a.Asset))
 	}
 	if d := effects.Details; d != nil && d.Typed != nil {
-		out = append(out, canonical(d.Typed.Contract))
+		out = append(out, transaction.Canonical(d.Typed.Contract))
 	}
 	return unique(out)
 }

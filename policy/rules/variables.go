@@ -66,7 +66,7 @@ func requestVariables() []Variable {
 		{"wallet.id", types.StringType, OfWallet, "64 hex digits",
 			func(e *evaluation) ref.Val { return e.text("wallet.id", e.facts.Meaning.Wallet) }},
 		{"wallet.owner", types.StringType, OfWallet, "the user id of the owner",
-			func(e *evaluation) ref.Val { return e.text("wallet.owner", owner(e.facts.Meaning)) }},
+			func(e *evaluation) ref.Val { return e.text("wallet.owner", e.facts.Meaning.Owner()) }},
 		{"account.id", types.StringType, OfAccount, "64 hex digits",
 			func(e *evaluation) ref.Val { return e.text("account.id", e.facts.Meaning.Account) }},
 		{"account.address", types.StringType, OfAccount, "CAIP-10; not of account.create, which has none yet",
@@ -133,7 +133,7 @@ func typedVariables() []Variable {
 		{"typed.version", types.StringType, OfTypedData, "the domain's version; may be empty",
 			typed("typed.version", func(t *transaction.Typed) ref.Val { return types.String(t.Version) })},
 		{"typed.contract", types.StringType, OfTypedData, "the domain's contract (CAIP-10, or its address alone); may be empty",
-			typed("typed.contract", func(t *transaction.Typed) ref.Val { return types.String(canonical(t.Contract)) })},
+			typed("typed.contract", func(t *transaction.Typed) ref.Val { return types.String(transaction.Canonical(t.Contract)) })},
 		{"typed.message", types.NewMapType(types.StringType, types.DynType), OfTypedData,
 			"the message; take amounts out of it with `amount(typed.message.value)`",
 			typed("typed.message", func(t *transaction.Typed) ref.Val { return jsonObject(t.Message) })},
@@ -247,25 +247,11 @@ func (e *evaluation) userGroups() ref.Val {
 	return types.NewStringList(types.DefaultTypeAdapter, e.set.book.groupsOf(e.facts.User.ID))
 }
 
-// owner is who owns the wallet, as its descriptor (of wallet.create: the
-// payload) names it.
-func owner(m transaction.Meaning) string {
-	switch {
-	case m.WalletCreate != nil:
-		return m.WalletCreate.Owner
-	case m.AccountDescriptor != nil:
-		return m.AccountDescriptor.Owner
-	case m.WalletDescriptor != nil:
-		return m.WalletDescriptor.Owner
-	}
-	return ""
-}
-
 func address(m transaction.Meaning) string {
 	if m.AccountDescriptor == nil || m.AccountDescriptor.Address == "" {
 		return ""
 	}
-	return canonical(m.AccountDescriptor.Chain + ":" + m.AccountDescriptor.Address)
+	return transaction.Canonical(m.AccountDescriptor.Chain + ":" + m.AccountDescriptor.Address)
 }
 
 func chain(m transaction.Meaning) string {

@@ -8,11 +8,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
+	"github.com/countersign/countersign/internal/message"
 )
 
 func errNoList(id string) error { return fmt.Errorf("there is no list %q", bounded(id)) }
@@ -88,12 +89,12 @@ const maxWords = 400
 // that is known.
 func (e *evaluation) inWords(v ref.Val, asset string) string {
 	if err, failed := v.(*types.Err); failed {
-		return "error: " + cut(err.Error(), maxWords)
+		return "error: " + message.Cut(err.Error(), maxWords)
 	}
 	if a, ok := v.(amount); ok {
 		return e.set.book.words(a.n, asset)
 	}
-	return cut(literal(v), maxWords)
+	return message.Cut(literal(v), maxWords)
 }
 
 // literal writes a value as it would stand in a condition.
@@ -102,7 +103,7 @@ func literal(v ref.Val) string {
 	case amount:
 		return v.n.String()
 	case types.String:
-		return strconv.Quote(cut(string(v), maxWords))
+		return strconv.Quote(message.Cut(string(v), maxWords))
 	case types.Timestamp:
 		return v.UTC().Format(time.RFC3339)
 	case types.Duration:
@@ -162,18 +163,6 @@ func mapLiteral(m traits.Mapper) string {
 		out = append(out[:maxElements], fmt.Sprintf("and %d more", len(out)-maxElements))
 	}
 	return "{" + strings.Join(out, ", ") + "}"
-}
-
-// cut shortens a text to at most n bytes of valid UTF-8.
-func cut(s string, n int) string {
-	s = strings.ToValidUTF8(s, "\ufffd")
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }
 
 func unique(accounts []string) []string {

@@ -360,13 +360,7 @@ const maxDetail = 300
 // the user's own statement and public descriptors; they hold no secrets.
 func detail(err error) string { return cut(err.Error()) }
 
-func cut(text string) string {
-	text = strings.ToValidUTF8(text, "?")
-	if len(text) > maxDetail {
-		text = strings.ToValidUTF8(text[:maxDetail], "")
-	}
-	return text
-}
+func cut(text string) string { return message.Cut(text, maxDetail) }
 
 func hashes(approvals []approval) []message.Hash {
 	out := make([]message.Hash, 0, len(approvals))
