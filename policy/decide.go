@@ -105,10 +105,10 @@ func (s *Service) prepare(ctx context.Context, task queue.Task, base Request) *i
 	it.statement = message.Sum(env.Statement)
 	s.interpret(ctx, it)
 	if it.refused.Verdict == 0 && it.retry == "" {
+		it.request = it.request.remembering()
 		s.examine(ctx, it)
 	}
 	if it.refused.Verdict == 0 && it.retry == "" {
-		it.request = it.request.remembering()
 		prepareFor(s.cfg.Decider, it.request)
 	}
 	return it
@@ -154,6 +154,9 @@ func (s *Service) interpret(ctx context.Context, it *item) {
 func (s *Service) examine(ctx context.Context, it *item) {
 	if it.request.Meaning.PolicyUpdate == nil {
 		return
+	}
+	if _, reason := it.request.User(); reason != nil {
+		return // the decider refuses it: strangers' documents cost nobody time
 	}
 	err := s.cfg.Policy.Examine(ctx, *it.request.Meaning.PolicyUpdate)
 	switch {

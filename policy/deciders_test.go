@@ -169,8 +169,10 @@ func (w *world) vote(task queue.Task, i *instance, decision message.Decision) []
 
 var (
 	_ policy.Recorder = (*fraud.Decider)(nil)
+	_ policy.Rereader = (*fraud.Decider)(nil)
 	_ policy.Preparer = (*fraud.Decider)(nil)
 	_ policy.Recorder = (*authorization.Decider)(nil)
+	_ policy.Rereader = (*authorization.Decider)(nil)
 	_ policy.Preparer = (*authorization.Decider)(nil)
 	_ policy.Recorder = (*approval.Decider)(nil)
 	_ policy.Preparer = (*approval.Decider)(nil)

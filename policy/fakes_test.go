@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/transaction"
 )
@@ -45,6 +46,7 @@ type policies struct {
 	least  int
 	// deployment is whose documents are examined.
 	deployment *deploymenttest.Deployment
+	looked     int
 }
 
 func (p *policies) Active() *document.Active {
@@ -66,8 +68,21 @@ func (p *policies) RequireAtLeast(floor message.PolicyRef) {
 
 // Examine knows no files and no rules.
 func (p *policies) Examine(_ context.Context, bundle message.PolicyBundle) error {
-	_, err := p.Active().Successor(bundle, p.deployment.Genesis, p.deployment.ID)
+	p.mu.Lock()
+	p.looked++
+	p.mu.Unlock()
+	next, err := document.VerifyBundle(bundle, p.deployment.Genesis, p.deployment.ID)
+	if err == nil && next.Version <= p.Active().Version {
+		return activation.ErrOld
+	}
 	return err
+}
+
+// examined returns how many documents were.
+func (p *policies) examined() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.looked
 }
 
 func (p *policies) set(a *document.Active) {

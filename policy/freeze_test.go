@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/authorization"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/queue"
 )
@@ -243,16 +244,83 @@ func TestAttackDryRunCarriedOut(t *testing.T) {
 }
 
 // TestPolicyUpdateIsExamined: a role lets through only a document that it would
-// activate.
+// activate, and looks only at those that somebody may carry.
 func TestPolicyUpdateIsExamined(t *testing.T) {
 	w := initialised(t)
-	i := w.start(always(policy.Approve)).ready()
-	next := w.Deployment.Policy(func(d *document.Document) { d.Version = 2 })
 	carried := func(b message.PolicyBundle) queue.Task {
 		return w.taskOf(message.KindPolicyUpdate, "", "", b, w.clock.Now().Add(time.Hour))
 	}
-	w.wantDecision(i, carried(next), message.Approve, "")
+	next := w.Deployment.Policy(func(d *document.Document) { d.Version = 3 })
 	half := message.PolicyBundle{Document: next.Document, Signatures: next.Signatures[:1]}
+	i := w.start(authorization.New(w.clock.watch())).ready()
+	w.wantDecision(i, carried(half), message.Reject, document.CodeNotGranted)
+	if n := w.policies.examined(); n != 0 {
+		t.Errorf("%d documents of strangers were examined", n)
+	}
+	w.policies.set(w.Deployment.Active(func(d *document.Document) {
+		d.Version = 2
+		d.Grants[0].Kinds = append(d.Grants[0].Kinds, message.KindPolicyUpdate)
+		d.Grants[0].Wallets = append(d.Grants[0].Wallets, document.WalletsAny)
+	}))
+	w.openEpoch()
+	i = w.start(always(policy.Approve)).ready()
+	w.wantDecision(i, carried(next), message.Approve, "")
 	w.wantDecision(i, carried(half), message.Reject, policy.ReasonPolicy)
 	w.wantDecision(i, carried(w.policies.Active().Bundle), message.Reject, policy.ReasonPolicy)
+}
+
+// TestAttackFreezesWithoutEnd: one person's freezes of one wallet are one on
+// record, and a document takes all of somebody's back at once.
+func TestAttackFreezesWithoutEnd(t *testing.T) {
+	w := initialised(t)
+	wallet, transfer := w.owned()
+	i := w.start(always(policy.Approve)).ready()
+	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, "")
+	before := w.rows()
+	for range 3 {
+		w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, policy.ReasonFrozen)
+	}
+	if n := w.rows(); n != before {
+		t.Errorf("%d more rows", n-before)
+	}
+	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.Admins[0]), message.Approve, "") // another person's own
+	thaw := func(version int, by ...string) {
+		w.policies.set(w.Deployment.Active(func(d *document.Document) {
+			d.Version = version
+			for _, one := range by {
+				d.ThawAll = append(d.ThawAll, document.Thaw{By: one, Until: document.At(w.clock.Now())})
+			}
+		}))
+		w.openEpoch()
+		i = w.start(always(policy.Approve)).ready()
+	}
+	thaw(2, "approver:bob")
+	w.wantDecision(i, transfer(), message.Reject, policy.ReasonFrozen)
+	thaw(3, "approver:bob", "admin:ada")
+	w.wantDecision(i, transfer(), message.Approve, "")
+	w.clock.advance(2 * time.Second)
+	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, "") // later than until
+	w.wantDecision(i, transfer(), message.Reject, policy.ReasonFrozen)
+}
+
+// TestAttackFreezeUnderTakenID: an accomplice's freeze of another target under the
+// same id does not let an honest one pass for done.
+func TestAttackFreezeUnderTakenID(t *testing.T) {
+	w := initialised(t)
+	wallet, _ := w.owned()
+	i := w.start(always(policy.Approve)).ready()
+	honest := w.freeze(wallet, "", w.Deployment.ApproverKey)
+	squat := w.freeze("", deploymenttest.User, w.Deployment.Admins[0])
+	var e message.Envelope
+	must(t, message.Decode(squat.Body, &e))
+	statement := strings.Replace(string(e.Statement), squat.Request.String(), honest.Request.String(), 1)
+	w.wantDecision(i, w.signedBy([]byte(statement), w.Deployment.Admins[0]), message.Approve, "")
+	w.wantDecision(i, honest, message.Reject, policy.ReasonFreezeID)
+}
+
+// TestFreezeOfNobody: a mistyped user is told, not taken for stopped.
+func TestFreezeOfNobody(t *testing.T) {
+	w := initialised(t)
+	i := w.start(always(policy.Approve)).ready()
+	w.wantDecision(i, w.freeze("", "alyce", w.Deployment.ApproverKey), message.Reject, policy.ReasonUnknownUser)
 }

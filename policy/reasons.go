@@ -34,6 +34,10 @@ const (
 	ReasonDecider = "decider_failed"
 	// ReasonFrozen: an approver or policy admin has stopped the wallet or user.
 	ReasonFrozen = "frozen"
+	// ReasonFreezeID: the id of a freeze is that of another one on record.
+	ReasonFreezeID = "freeze_id_taken"
+	// ReasonUnknownUser: nobody of the policy document has this id.
+	ReasonUnknownUser = "unknown_user"
 	// ReasonPolicy: the policy document that a policy.update carries would not
 	// be activated.
 	ReasonPolicy = "policy_refused"

@@ -80,7 +80,7 @@ func nobody() {}
 func (b *batcher) enter(e *entry) (leads, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.committing && b.flights.hold() == 0 {
+	if !b.committing && b.waiting.size == 0 && b.flights.hold() == 0 {
 		b.committing = true
 		return true, true
 	}

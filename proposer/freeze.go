@@ -21,28 +21,32 @@ var freezing = []message.Kind{message.KindWalletFreeze, message.KindUserFreeze}
 // freezer lets somebody in who shows no credential but sends a statement that
 // asks for a freeze, signed by a key of an approver or policy admin. Everybody
 // else learns no more than that they are not let in. The body can be read again.
-func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (string, error) {
+//
+// What counts against the person's rate is the statement: somebody who has read
+// one of them and sends it again and again uses up that one's rate, not the
+// person's.
+func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (name, rated string, err error) {
 	active := s.policy.Active()
 	if active == nil {
-		return "", problem(CodeNotReady, "no policy document is active yet")
+		return "", "", problem(CodeNotReady, "no policy document is active yet")
 	}
 	body, err := readStatement(w, r, maxFreeze)
 	if err != nil {
-		return "", errNoCredential
+		return "", "", errNoCredential
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	now := s.now()
 	statement, err := parseStatement(body, s.deployment, now)
 	if err != nil || !slices.Contains(freezing, statement.Kind) {
-		return "", errNoCredential
+		return "", "", errNoCredential
 	}
 	signature, err := signatureOf(r, body, now)
 	if err != nil {
-		return "", errNoCredential
+		return "", "", errNoCredential
 	}
 	name, reason := document.VerifyFreezer(active, message.Envelope{Statement: body, Signature: signature}, now)
 	if reason != nil {
-		return "", errNoCredential
+		return "", "", errNoCredential
 	}
-	return name, nil
+	return name, name + " " + statement.ID, nil
 }

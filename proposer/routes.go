@@ -133,18 +133,12 @@ func (s *Server) dispatch(routes []route) http.Handler {
 
 func (s *Server) call(w http.ResponseWriter, r *http.Request, route route) {
 	start := time.Now()
-	user := ""
-	if !route.open {
-		var err error
-		if user, err = s.door.user(r); errors.Is(err, errNoCredential) && route.freezes {
-			user, err = s.freezer(w, r)
-		}
-		if err != nil {
-			s.refuse(w, r, s.stranger(r, err))
-			return
-		}
+	user, rated, err := s.enter(w, r, route)
+	if err != nil {
+		s.refuse(w, r, s.stranger(r, err))
+		return
 	}
-	if err := s.allow(route, user); err != nil {
+	if err := s.allow(route, rated); err != nil {
 		s.refuse(w, r, err)
 		return
 	}
@@ -163,6 +157,18 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, route route) {
 	if !route.open && s.log.Enabled(r.Context(), slog.LevelDebug) {
 		s.log.DebugContext(r.Context(), "api call answered", "method", route.method, "route", route.path, "user", user, "duration", time.Since(start))
 	}
+}
+
+// enter says who calls, and whose rate the call counts against.
+func (s *Server) enter(w http.ResponseWriter, r *http.Request, route route) (user, rated string, err error) {
+	if route.open {
+		return "", "", nil
+	}
+	user, err = s.door.user(r)
+	if errors.Is(err, errNoCredential) && route.freezes {
+		return s.freezer(w, r)
+	}
+	return user, user, err
 }
 
 // stranger turns a failed entry into the one answer that all of them get,

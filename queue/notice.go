@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -25,11 +26,27 @@ func (q *Queue) Publish(ctx context.Context, n Notice) error {
 	return q.samePublished(ctx, n)
 }
 
-// PublishIn publishes a notice in a transaction, under a key that is made of its
-// body: whoever has published it before has published the same.
+// PublishIn publishes a notice in a transaction. The same body under the same
+// key, whoever sent it, is no fault; another one is ErrKeyTaken.
 func (q *Queue) PublishIn(ctx context.Context, tx *sql.Tx, n Notice) error {
-	_, err := q.publish(ctx, tx, n)
-	return err
+	written, err := q.publish(ctx, tx, n)
+	if err != nil || written {
+		return err
+	}
+	stmt, err := q.sql.notice.On(ctx, q.db, tx)
+	if err != nil {
+		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
+	}
+	var old Notice
+	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, maxNotice).Scan(
+		&old.Topic, &old.Key, &old.Sender, &old.Body, instant{&old.Expires}, instant{&old.Created})
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
+	}
+	if err != nil || !bytes.Equal(old.Body, n.Body) {
+		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, ErrKeyTaken)
+	}
+	return nil
 }
 
 func (q *Queue) publish(ctx context.Context, tx *sql.Tx, n Notice) (written bool, err error) {

@@ -161,13 +161,23 @@ func (w *work) take(ctx context.Context, g queue.Gathered, e countersigned.Exami
 		return w.end(g.Request, f, message.StatusRejected)
 	case f.Ruling == countersigned.Expired:
 		return w.end(g.Request, f, message.StatusExpired)
-	case g.Cancelled:
+	case g.Cancelled && !freezes(f):
 		f.Reasons = cancelled
 		return w.end(g.Request, f, message.StatusCancelled)
 	case f.Ruling == countersigned.Countersigned:
 		return w.countersigned(g.Request, f.Request)
 	}
 	return w.incomplete(ctx, g, f)
+}
+
+// freezes says whether every role has put a freeze in force: nothing of it can be
+// taken back but by a policy document.
+func freezes(f countersigned.Finding) bool {
+	if f.Ruling != countersigned.Countersigned {
+		return false
+	}
+	kind := f.Request.Kind()
+	return kind == message.KindWalletFreeze || kind == message.KindUserFreeze
 }
 
 // cancelled is why a request ends that was taken back.

@@ -98,7 +98,7 @@ func New(cfg Config) (*Service, error) {
 	verifier, err := countersigned.New(countersigned.Config{
 		Genesis: cfg.Genesis, Deployment: cfg.Deployment, Keyring: cfg.Keyring, Instance: cfg.Instance,
 		Store: cfg.Store, Seeds: cfg.Seeds, Interpreter: cfg.Interpreter,
-		Policy: cfg.Policy.Active, Attester: cfg.Attester, Now: cfg.Now,
+		Policy: cfg.Policy.Active, Examine: cfg.Policy.Examine, Attester: cfg.Attester, Now: cfg.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("signing service: %w", err)

@@ -12,6 +12,15 @@ func Canonical(account string) string {
 	return account
 }
 
+// Address is the account that signs, as CAIP-10 in canonical form: two accounts of
+// one wallet with one key are one. It is empty where the request signs nothing.
+func (m Meaning) Address() string {
+	if m.AccountDescriptor == nil || m.AccountDescriptor.Address == "" {
+		return ""
+	}
+	return Canonical(m.AccountDescriptor.Chain + ":" + m.AccountDescriptor.Address)
+}
+
 // Owner is the owner of the wallet that the request is about, as its descriptor
 // (of wallet.create: the payload) names it; empty where there is none.
 func (m Meaning) Owner() string {

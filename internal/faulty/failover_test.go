@@ -132,6 +132,14 @@ func killServer(t *testing.T, pid int) {
 			_ = syscall.Kill(n, syscall.SIGKILL)
 		}
 	}
+	// Another server refuses to start while the id is taken, also by one whose
+	// parent has not heard of its end.
+	for deadline := time.Now().Add(time.Minute); syscall.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("process %d does not end", pid)
+			return
+		}
+	}
 }
 
 func openCluster(t *testing.T, c *cluster.Cluster) *sql.DB {

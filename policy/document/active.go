@@ -141,8 +141,8 @@ func (a *Active) UserByCertificate(fingerprint string) (User, bool) {
 	return a.lookup().users[id], ok
 }
 
-// Approver returns the approver with an id, whether or not the approval
-// section lets that approver vote.
+// Approver returns the approver with an id, whether or not any rule asks that
+// approver.
 func (a *Active) Approver(id string) (Approver, bool) {
 	p, ok := a.lookup().approvers[id]
 	return p, ok

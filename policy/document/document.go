@@ -1,10 +1,12 @@
 // Package document is the policy document: YAML that names users and their
-// keys, approvers, services' identity keys, grants and limits, signed by a
-// quorum of the genesis document's policy admins.
+// keys, approvers, services' identity keys, lists, assets, grants and rules,
+// signed by a quorum of the policy admins in force: those of the genesis
+// document, or those whom an earlier policy document named.
 //
 // It is a leaf: policy services, the signing service and the proposer all
 // verify the document for themselves with this package, which trusts the
-// genesis document alone and knows no database and no clock.
+// genesis document alone and knows no database, no clock and no CEL: what rules
+// mean is for package rules to say.
 package document
 
 import (
@@ -18,7 +20,7 @@ type Document struct {
 	Version int `yaml:"version"`
 	// Deployment is the deployment id, in hex, that the document is for.
 	Deployment string `yaml:"deployment"`
-	// Expires is when the document stops to count: from then on nothing is
+	// Expires is when the document stops counting: from then on nothing is
 	// decided under it. It must be there.
 	Expires Time `yaml:"expires"`
 	// Admins, where given, are the policy admins from the next version on; they
@@ -43,7 +45,9 @@ type Document struct {
 	// Rules decide, each role by its own.
 	Rules Rules `yaml:"rules"`
 	// Thaw lists the ids of freeze requests that count no more.
-	Thaw     []string `yaml:"thaw,omitempty"`
+	Thaw []string `yaml:"thaw,omitempty"`
+	// ThawAll takes back all freezes of somebody, up to a time.
+	ThawAll  []Thaw   `yaml:"thaw_all,omitempty"`
 	Approval Approval `yaml:"approval"`
 	// Webhooks are told how requests end.
 	Webhooks []Webhook `yaml:"webhooks,omitempty"`
@@ -88,9 +92,9 @@ type Grant struct {
 // Approval is the section of the approval service: whom rules ask that do not
 // say whom.
 type Approval struct {
-	// Approvers are the ids of those who may vote, Quorum how many different
-	// persons must agree. One rejection is final. Without approvers (quorum 0)
-	// every rule that asks names its own.
+	// Approvers are the ids of those whom such a rule asks, Quorum how many
+	// different persons must agree. One rejection is final. Without approvers
+	// (quorum 0) every rule that asks names its own.
 	Approvers []string `yaml:"approvers"`
 	Quorum    int      `yaml:"quorum"`
 	// SelfApproval lets an approver vote on a request of the same person.
@@ -197,4 +201,12 @@ type Rule struct {
 	// of the section approval.
 	Approvers []string `yaml:"approvers,omitempty"`
 	Quorum    int      `yaml:"quorum,omitempty"`
+}
+
+// Thaw takes back what somebody has frozen until a time. By is "approver:" with
+// an approver's id or "admin:" with an admin's name; neither need be in the
+// document any more.
+type Thaw struct {
+	By    string `yaml:"by"`
+	Until Time   `yaml:"until"`
 }

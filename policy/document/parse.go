@@ -85,7 +85,14 @@ func checkNode(n *yaml.Node, depth int) error {
 	return nil
 }
 
+// maxKeys is far above what any mapping of a document needs: the YAML decoder
+// compares all keys of a mapping with each other.
+const maxKeys = 256
+
 func checkKeys(n *yaml.Node) error {
+	if len(n.Content) > 2*maxKeys {
+		return fmt.Errorf("%w: line %d: more than %d keys", ErrForm, n.Line, maxKeys)
+	}
 	seen := map[string]bool{}
 	for i := 0; i < len(n.Content); i += 2 {
 		key := n.Content[i]

@@ -108,17 +108,41 @@ func (a *Admins) faults(mode message.Mode) (faults []error) {
 	return faults
 }
 
+// Bounds of what stands in a document before anybody has verified a signature.
+const (
+	maxAdmins       = 64
+	maxIdentityKeys = 16 // of one service
+	maxSignatures   = 2 * maxAdmins
+)
+
 // apart reports admins whose key is also a service's: who breaks into that one
 // would sign policies.
 func apart(admins []message.Admin, services map[string][]message.JWK) (faults []error) {
+	holders := map[string]string{}
+	for role, keys := range services {
+		for _, k := range keys {
+			holders[k.Thumbprint()] = role
+		}
+	}
 	for _, admin := range admins {
-		for role, keys := range services {
-			if slices.ContainsFunc(keys, func(k message.JWK) bool { return k.Thumbprint() == admin.Key.Thumbprint() }) {
-				faults = append(faults, fmt.Errorf("services: %s: the key of admin %s is also a service's", role, admin.Name))
-			}
+		if role, taken := holders[admin.Key.Thumbprint()]; taken {
+			faults = append(faults, fmt.Errorf("services: %s: the key of admin %s is also a service's", role, admin.Name))
 		}
 	}
 	return faults
+}
+
+// bounded refuses a header that would cost its reader more than a document does.
+func (h header) bounded() error {
+	if h.Admins != nil && len(h.Admins.Keys) > maxAdmins {
+		return fmt.Errorf("admins: %d keys, at most %d", len(h.Admins.Keys), maxAdmins)
+	}
+	for role, keys := range h.Services {
+		if len(keys) > maxIdentityKeys {
+			return fmt.Errorf("services: %s: %d keys, at most %d", role, len(keys), maxIdentityKeys)
+		}
+	}
+	return nil
 }
 
 // header is what the succession rests on. It is read from every document, also
@@ -168,6 +192,9 @@ func checkAdminsForm(root *yaml.Node) error {
 // could sign the same bytes again, and be in force after them for a process that
 // is not shown the document that removed them.
 func (h header) check(inForce Quorum, genesis message.Genesis) error {
+	if err := h.bounded(); err != nil {
+		return err
+	}
 	faults := h.Admins.faults(genesis.Mode)
 	if h.Admins == nil && !inForce.Equal(GenesisQuorum(genesis)) {
 		faults = append(faults, errors.New("admins are missing: those in force are not the genesis document's"))

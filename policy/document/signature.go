@@ -83,6 +83,9 @@ type Signed struct {
 // VerifySigned verifies the signatures of VerifySuccessor, and of the document
 // only what they rest on.
 func VerifySigned(bundle message.PolicyBundle, inForce Quorum, genesis message.Genesis, deployment message.Hash) (*Signed, error) {
+	if len(bundle.Signatures) > maxSignatures {
+		return nil, fmt.Errorf("%d signatures, at most %d: %w", len(bundle.Signatures), maxSignatures, ErrSigner)
+	}
 	h, err := readHeader(bundle.Document)
 	if err != nil {
 		return nil, err

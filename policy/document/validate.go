@@ -51,6 +51,7 @@ func (d *Document) Validate(genesis message.Genesis) error {
 	v.approval()
 	v.rules()
 	v.thaw()
+	v.thawAll()
 	v.webhooks()
 	return errors.Join(v.faults...)
 }

@@ -18,7 +18,7 @@ func EventOf(m transaction.Meaning, envelope message.Hash, user string) (Event, 
 		return Event{}, fmt.Errorf("event of request: %w", err)
 	}
 	e := Event{
-		Envelope: envelope, Kind: m.Statement.Kind, User: user, Wallet: m.Wallet, Account: m.Account,
+		Envelope: envelope, Kind: m.Statement.Kind, User: user, Wallet: m.Wallet, Account: m.Address(),
 		Expires: m.Statement.Expires.Time, Amounts: amounts, Moves: movements(m.Effects),
 	}
 	d := m.Effects.Details

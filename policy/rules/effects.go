@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/hex"
+	"math/big"
 	"strings"
 
 	"cel.dev/cel-go/common/types"
@@ -21,6 +22,7 @@ func contract(asset string) string {
 	if !ok || standard == "slip44" {
 		return ""
 	}
+	reference, _, _ = strings.Cut(reference, "/") // an item of a collection
 	return transaction.Canonical(chain + ":" + reference)
 }
 
@@ -40,16 +42,29 @@ func (e *evaluation) moves() ref.Val {
 	return list(out)
 }
 
-// unlimitedBits is the length of an allowance that nobody ever uses up.
-const unlimitedBits = 256
+const (
+	// unlimitedBits is the length of an allowance that nobody ever uses up.
+	unlimitedBits = 128
+	// allOnes is from which length on an allowance of ones only is meant to be
+	// unlimited: tokens and permits take 2^96-1 and 2^160-1 for that.
+	allOnes = 96
+)
+
+// unlimited says whether an allowance is as good as one without end.
+func unlimited(amount *big.Int) bool {
+	if amount == nil || amount.BitLen() < allOnes {
+		return false
+	}
+	more := new(big.Int).Add(amount, big.NewInt(1))
+	return amount.BitLen() >= unlimitedBits || more.TrailingZeroBits() == uint(amount.BitLen())
+}
 
 func (e *evaluation) allowances() ref.Val {
 	allowances := e.facts.Meaning.Effects.Allowances
 	out := make([]ref.Val, len(allowances))
 	for i, a := range allowances {
-		unlimited := a.Amount != nil && a.Amount.BitLen() >= unlimitedBits
 		out[i] = allowanceStruct.record(types.String(a.Asset), types.String(transaction.Canonical(a.Owner)),
-			types.String(transaction.Canonical(a.Spender)), newAmount(a.Amount), types.Bool(unlimited))
+			types.String(transaction.Canonical(a.Spender)), newAmount(a.Amount), types.Bool(unlimited(a.Amount)))
 	}
 	return list(out)
 }

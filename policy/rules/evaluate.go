@@ -58,7 +58,7 @@ func (e *evaluation) step(ctx context.Context, r *rule, unknown bool) Step {
 	case len(r.Kinds) > 0 && !slices.Contains(r.Kinds, e.statement().Kind):
 		step.Why = e.why("the rule is about other kinds")
 		return step
-	case unknown && r.Effect != document.EffectDeny && !r.UnknownCalls:
+	case unknown && r.Effect == document.EffectAllow && !r.UnknownCalls:
 		step.Why = e.why("the rule does not cover what is not understood (unknown_calls)")
 		return step
 	}
@@ -126,6 +126,9 @@ func (e *evaluation) combine(trace []Step, unknown []message.Reason) Outcome {
 		case !step.Value:
 		case r.Effect == document.EffectDeny:
 			denied = append(denied, r.reason(CodeDenies, r.Reason))
+		case r.Effect == document.EffectAsk && len(unknown) > 0 && !r.UnknownCalls:
+			denied = append(denied, unknown...)
+			denied = append(denied, r.reason(CodeUnknownCall, "it asks people, but not about what is not understood"))
 		case r.Effect == document.EffectAsk:
 			asked = append(asked, r.reason(CodeAsks, r.Reason))
 			out.Asks = append(out.Asks, Asking{Rule: r.ID, Reason: r.Reason, Approvers: r.Approvers, Quorum: r.Quorum})
@@ -163,7 +166,14 @@ func (e *evaluation) notUnderstood() (out []message.Reason) {
 	}
 	effects := &e.facts.Meaning.Effects
 	for _, u := range effects.Unknown {
-		if u.To == "" {
+		switch d := effects.Details; {
+		case effects.Message != nil:
+			say("a message of %d bytes that could be the hash of anything is not understood", u.Size)
+			continue
+		case u.To == "" && d != nil && d.Typed != nil:
+			say("typed data of type %s is not understood", d.Typed.PrimaryType)
+			continue
+		case u.To == "":
 			say("a contract creation of %d bytes is not understood", u.Size)
 			continue
 		}

@@ -255,7 +255,7 @@ func member(e *evaluation, args []ref.Val) ref.Val {
 func (e *evaluation) scopeID(scope, asset string) (string, ref.Val) {
 	id := map[string]string{
 		ledger.ScopeUser: e.facts.User.ID, ledger.ScopeWallet: e.facts.Meaning.Wallet,
-		ledger.ScopeAccount: e.facts.Meaning.Account, ledger.ScopeAsset: asset,
+		ledger.ScopeAccount: e.facts.Meaning.Address(), ledger.ScopeAsset: asset,
 	}[scope]
 	if id == "" {
 		return "", types.NewErr("the request has no %s to look up", scope)

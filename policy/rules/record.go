@@ -50,7 +50,7 @@ var (
 		Field{"owner", types.StringType, "account whose asset it is"},
 		Field{"spender", types.StringType, "account that may take; empty where it cannot be told"},
 		Field{"amount", amountType, "base units"},
-		Field{"unlimited", types.BoolType, "2^255 or more: nobody ever has so much"})
+		Field{"unlimited", types.BoolType, "as good as without end: 2^127 or more, or 2^n-1 of 96 bits or more"})
 	callStruct = newStruct("Call",
 		Field{"to", types.StringType, "account that is called; empty for a contract creation"},
 		Field{"selector", types.StringType, "0x and the first 4 bytes of the data, or fewer"},

@@ -24,7 +24,7 @@ func TestValues(t *testing.T) {
 	native.Meaning.Effects.Details.Calls = nil
 	withHistory := transfer()
 	withHistory.History = &fakeHistory{
-		sums:   map[string]int64{"wallet/w1/" + eth: 40, "user/ada/" + eth: 41, "account/a1/" + eth: 42, "asset/" + eth + "/" + eth: 43, "destination/" + bob + "/" + eth: 44},
+		sums:   map[string]int64{"wallet/w1/" + eth: 40, "user/ada/" + eth: 41, "account/" + alice + "/" + eth: 42, "asset/" + eth + "/" + eth: 43, "destination/" + bob + "/" + eth: 44},
 		counts: map[string]int{"wallet/w1/": 4, "user/ada/" + eth: 5, "destination/" + bob + "/": 6},
 	}
 	legacy := transfer()

@@ -70,7 +70,7 @@ func requestVariables() []Variable {
 		{"account.id", types.StringType, OfAccount, "64 hex digits",
 			func(e *evaluation) ref.Val { return e.text("account.id", e.facts.Meaning.Account) }},
 		{"account.address", types.StringType, OfAccount, "CAIP-10; not of account.create, which has none yet",
-			func(e *evaluation) ref.Val { return e.text("account.address", address(e.facts.Meaning)) }},
+			func(e *evaluation) ref.Val { return e.text("account.address", e.facts.Meaning.Address()) }},
 		{"account.chain", types.StringType, OfAccount, "CAIP-2, such as `eip155:1`",
 			func(e *evaluation) ref.Val { return e.text("account.chain", chain(e.facts.Meaning)) }},
 	}
@@ -245,13 +245,6 @@ func (e *evaluation) userGroups() ref.Val {
 		return absent("user.groups")
 	}
 	return types.NewStringList(types.DefaultTypeAdapter, e.set.book.groupsOf(e.facts.User.ID))
-}
-
-func address(m transaction.Meaning) string {
-	if m.AccountDescriptor == nil || m.AccountDescriptor.Address == "" {
-		return ""
-	}
-	return transaction.Canonical(m.AccountDescriptor.Chain + ":" + m.AccountDescriptor.Address)
 }
 
 func chain(m transaction.Meaning) string {

@@ -141,7 +141,8 @@ func Read(ctx context.Context, in transaction.Interpreter, r Recorded) (Filing, 
 	return Interpret(ctx, in, env)
 }
 
-// administrative requests are not decided by rules, or count nothing.
+// administrative requests move nothing, and dry runs count nothing: they are not
+// compared.
 func administrative(s message.Statement) bool {
 	switch s.Kind {
 	case message.KindPolicyUpdate, message.KindWalletFreeze, message.KindUserFreeze:

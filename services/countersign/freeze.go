@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,10 +20,10 @@ const freezeExpires = 10 * time.Minute
 func (a *app) freezeCommand() *cobra.Command {
 	var wallet, user, reason string
 	c := &cobra.Command{
-		Use:   "freeze (--wallet ID | --user ID) --key FILE --reason TEXT",
+		Use:   "freeze (--wallet ID | --user ID) --reason TEXT [--key FILE]",
 		Short: "Stop a wallet or a user at once",
 		Long: `Stop every request of a wallet, or of a user, at once, open ones included. One
-approver or one policy admin does it alone, with the own key; no account at the
+approver or one policy admin does it alone, with their own key; no account at the
 proposer is needed. It ends when a policy document names the freeze under thaw,
 which the quorum of policy admins signs.`,
 		Args: exactly(0),
@@ -39,8 +40,12 @@ which the quorum of policy admins signs.`,
 				return err
 			}
 			r, err := c.Submit(cmd.Context(), s, defaultWait)
-			if err != nil {
+			var refused *client.Problem
+			if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
 				return advise(err, "only approvers and policy admins of the active policy document may freeze; whose key is it? countersign key show FILE")
+			}
+			if err != nil {
+				return advise(err, "nothing is frozen as far as is known: try again, or at another proposer (--proposer URL)")
 			}
 			return a.showRequest(r, true)
 		},

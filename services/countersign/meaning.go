@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/transaction"
 	"github.com/countersign/countersign/transaction/ethereum"
 )
@@ -46,6 +47,12 @@ func describe(m transaction.Meaning) []string {
 		out = append(out, fmt.Sprintf("make a wallet for %q, labelled %q", m.WalletCreate.Owner, m.WalletCreate.Label))
 	case m.AccountCreate != nil:
 		out = append(out, fmt.Sprintf("derive account %s on %s in wallet %s", m.AccountCreate.Path, m.AccountCreate.Chain, m.Wallet))
+	case m.PolicyUpdate != nil:
+		out = append(out, describeUpdate(*m.PolicyUpdate))
+	case m.Freeze != nil && m.Freeze.User != "":
+		out = append(out, fmt.Sprintf("stop user %q: %q", m.Freeze.User, m.Freeze.Reason))
+	case m.Freeze != nil:
+		out = append(out, fmt.Sprintf("stop wallet %s: %q", m.Freeze.Wallet, m.Freeze.Reason))
 	}
 	e := m.Effects
 	for _, v := range e.Moves {
@@ -116,4 +123,14 @@ func visible(text []byte) string {
 		}
 	}
 	return out.String()
+}
+
+// describeUpdate says which document would be put in force: whoever agrees to it
+// compares the hash with the one of the file that the admins have signed.
+func describeUpdate(bundle message.PolicyUpdate) string {
+	version := "an unreadable version"
+	if n, err := document.VersionOf(bundle.Document); err == nil {
+		version = fmt.Sprintf("version %d", n)
+	}
+	return fmt.Sprintf("put %s of the policy in force, SHA-256 %s, with %d signatures", version, message.Sum(bundle.Document), len(bundle.Signatures))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/document/activation"
+	"github.com/countersign/countersign/policy/judge"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/services/internal/boot"
@@ -131,6 +132,10 @@ func (p publisher) publish(ctx context.Context, bundle message.PolicyBundle) (in
 	attached, err := p.lists(ctx, active)
 	if err != nil {
 		return 0, err
+	}
+	// A document that the roles cannot use would stop all of them.
+	if err := judge.New(message.RoleFraud, nil).Check(active); err != nil {
+		return 0, advise(err, "mend the rules and have the document signed again; see: countersign policy check")
 	}
 	for digest, text := range p.files {
 		if err := p.write(ctx, queue.TopicList, digest, text.raw); err != nil {

@@ -17,10 +17,10 @@ func (a *app) policyUpdate() *cobra.Command {
 		Use:   "update FILE --signature FILE...",
 		Short: "Ask for a signed policy document to be put in force",
 		Long: `Send a policy document that enough admins have signed, as a request of yours.
-It takes the way of every request and needs a grant of policy.update; what puts
-it in force are the admins' signatures. A document of more than some 90 KB does
-not fit into a request, and one with new files of lists needs these first: push
-such a document (countersign policy push).`,
+It takes the way of every request and needs a grant of policy.update and rules
+that allow it; what puts it in force are the admins' signatures. A document of
+more than some 90 KB does not fit into a request, and one with new files of lists
+needs these first: push such a document (countersign policy push).`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			bundle, err := readBundle(args[0], signatures)
@@ -35,7 +35,7 @@ such a document (countersign policy push).`,
 		},
 	}
 	c.Flags().StringArrayVar(&signatures, "signature", nil, "an admin's signature file; give it once for each admin")
-	f.add(c)
+	f.addTimes(c)
 	return a.userFlags(require(c, "signature"))
 }
 

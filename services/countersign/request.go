@@ -33,9 +33,14 @@ type submitFlags struct {
 }
 
 func (f *submitFlags) add(c *cobra.Command) {
+	f.addTimes(c)
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "only ask what would be decided: nothing is signed, nothing counts")
+}
+
+// addTimes adds the flags of what has no dry run too.
+func (f *submitFlags) addTimes(c *cobra.Command) {
 	c.Flags().DurationVar(&f.wait, "wait", defaultWait, "how long to wait for the end; 0 returns at once")
 	c.Flags().DurationVar(&f.expires, "expires", defaultExpires, "how long the request stays open, at most 168h")
-	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "only ask what would be decided: nothing is signed, nothing counts")
 }
 
 // submission is what a command asks for.

@@ -96,7 +96,7 @@ func advise(err error, format string, args ...any) error {
 	return advised{err, fmt.Sprintf(format, args...)}
 }
 
-// ended carries an exit code for a request whose end was shown already.
+// ended carries an exit code where everything was shown already.
 type ended struct {
 	code   int
 	status string

@@ -1,10 +1,12 @@
 package countersigned
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
 )
 
 // CodePolicy says that the document of a policy.update cannot follow the active
@@ -33,7 +35,7 @@ func (r *Request) opensNothing() bool {
 
 // administer carries out what opens nothing. A freeze is in force by the roles'
 // own records; here it ends.
-func (r *Request) administer() (Outcome, error) {
+func (r *Request) administer(ctx context.Context) (Outcome, error) {
 	if err := r.fresh(); err != nil {
 		return Outcome{}, err
 	}
@@ -43,7 +45,7 @@ func (r *Request) administer() (Outcome, error) {
 	case f != nil:
 		return done(FreezeOutput{Freeze: r.id, Wallet: f.Wallet, User: f.User})
 	}
-	return r.updatePolicy()
+	return r.updatePolicy(ctx)
 }
 
 func done(output any) (Outcome, error) {
@@ -53,16 +55,19 @@ func done(output any) (Outcome, error) {
 
 // updatePolicy hands out a document to be published. The quorum's signatures
 // decide on it, here and wherever it is read.
-func (r *Request) updatePolicy() (Outcome, error) {
+func (r *Request) updatePolicy(ctx context.Context) (Outcome, error) {
 	if r.meaning.PolicyUpdate == nil {
 		return Outcome{}, errors.New("request asks for nothing that is known")
 	}
 	bundle := *r.meaning.PolicyUpdate
-	next, err := r.active.Successor(bundle, r.v.cfg.Genesis, r.v.cfg.Deployment)
+	if err := r.v.cfg.Examine(ctx, bundle); err != nil {
+		return Outcome{}, fmt.Errorf("%w: %w", ErrChanged, err)
+	}
+	version, err := document.VersionOf(bundle.Document)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%w: %w", ErrChanged, err)
 	}
-	out, err := done(PolicyOutput{Version: next.Ref.Version, Hash: next.Ref.Hash})
+	out, err := done(PolicyOutput{Version: version, Hash: message.Sum(bundle.Document)})
 	if err != nil {
 		return out, err
 	}
@@ -72,18 +77,14 @@ func (r *Request) updatePolicy() (Outcome, error) {
 
 // unfit says why the document that a request carries cannot follow the active
 // one; nil if it can, or if it carries none.
-func (x *examination) unfit() *message.Reason {
+func (x *examination) unfit(ctx context.Context) *message.Reason {
 	if x.meaning.PolicyUpdate == nil {
 		return nil
 	}
-	next, err := x.active.Successor(*x.meaning.PolicyUpdate, x.v.cfg.Genesis, x.v.cfg.Deployment)
-	if err == nil && next.Expired(x.now) {
-		err = errors.New("the policy document has expired")
+	if err := x.v.cfg.Examine(ctx, *x.meaning.PolicyUpdate); err != nil {
+		return &message.Reason{Code: CodePolicy, Detail: detail(err)}
 	}
-	if err == nil {
-		return nil
-	}
-	return &message.Reason{Code: CodePolicy, Detail: detail(err)}
+	return nil
 }
 
 // wouldBe is what the roles would decide, within the bounds of a result.

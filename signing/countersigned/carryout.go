@@ -70,7 +70,7 @@ func (r *Request) CarryOut(ctx context.Context) (Outcome, error) {
 // verified must still hold when the key is opened.
 func (r *Request) carryOut(ctx context.Context) (Outcome, error) {
 	if r.opensNothing() {
-		return r.administer()
+		return r.administer(ctx)
 	}
 	record, err := r.record(ctx)
 	if err != nil {

@@ -14,6 +14,7 @@
 package countersigned
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -69,7 +70,9 @@ type Config struct {
 	// Interpreter's Descriptors are replaced by reads through Store.
 	Interpreter transaction.Interpreter
 	// Policy returns the active policy document; nil before version 1.
-	Policy   func() *document.Active
+	Policy func() *document.Active
+	// Examine says why a document would not be activated now.
+	Examine  func(context.Context, message.PolicyBundle) error
 	Attester attestation.Attester
 	// Now is the wall clock, by which messages' times are judged.
 	Now func() time.Time
@@ -125,7 +128,7 @@ func (c Config) check() error {
 	fault(!instanceName.MatchString(c.Instance), "instance name is not usable")
 	fault(c.Store == nil, "store is missing")
 	fault(c.Seeds == nil, "seed source is missing")
-	fault(c.Policy == nil, "policy is missing")
+	fault(c.Policy == nil || c.Examine == nil, "policy is missing")
 	fault(c.Attester == nil, "attester is missing")
 	fault(c.Now == nil, "clock is missing")
 	if len(faults) > 0 {

@@ -131,7 +131,7 @@ func (v *Verifier) verify(ctx context.Context, c Case, each func(int, func(int))
 		return Finding{}, ErrNoPolicy
 	}
 	x.study(ctx, each)
-	f, err := x.rule()
+	f, err := x.rule(ctx)
 	f.Envelope, f.Expires = x.hash, x.statement.Expires.Time
 	return f, err
 }
@@ -179,11 +179,11 @@ func (x *examination) overtime() bool { return !x.now.Before(x.statement.Expires
 
 // rule decides from what was studied. A rejection wins over everything, the
 // expiry included: it is final.
-func (x *examination) rule() (Finding, error) {
+func (x *examination) rule(ctx context.Context) (Finding, error) {
 	if f, ok := x.rejected(); ok {
 		return f, nil
 	}
-	f, err := x.judge()
+	f, err := x.judge(ctx)
 	if err == nil && f.Ruling != Countersigned {
 		// Something did not fit: if it was a record, read it anew next time.
 		x.v.records.forget(x.meaning.Wallet, x.meaning.Account)
@@ -193,7 +193,7 @@ func (x *examination) rule() (Finding, error) {
 
 // judge decides where no role has rejected, in the order in which the rulings
 // win.
-func (x *examination) judge() (Finding, error) {
+func (x *examination) judge(ctx context.Context) (Finding, error) {
 	switch {
 	case x.unreadable != nil:
 		return x.meaningless(x.unreadable), nil
@@ -211,7 +211,7 @@ func (x *examination) judge() (Finding, error) {
 	case !x.granted:
 		return Finding{}, ErrUnverified
 	}
-	if why := x.unfit(); why != nil {
+	if why := x.unfit(ctx); why != nil {
 		return Finding{Ruling: Rejected, Reasons: own(*why), Approvals: hashes(approvals)}, nil
 	}
 	return Finding{Ruling: Countersigned, Request: x.request(approvals), Approvals: hashes(approvals)}, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/signing/countersigned"
 	"github.com/countersign/countersign/signing/internal/policytest"
 	"github.com/countersign/countersign/transaction"
@@ -156,6 +157,20 @@ func (w *world) policy() *document.Active {
 	return w.active
 }
 
+// examine knows one quorum, the genesis document's.
+func (w *world) examine(_ context.Context, bundle message.PolicyBundle) error {
+	next, err := document.VerifyBundle(bundle, w.d.Genesis, w.d.ID)
+	switch {
+	case err != nil:
+		return err
+	case next.Version <= w.policy().Version:
+		return activation.ErrOld
+	case next.Expired(w.clock.Now()):
+		return activation.ErrExpired
+	}
+	return nil
+}
+
 func (w *world) activate(edit func(*document.Document)) {
 	w.t.Helper()
 	active := w.d.Active(edit)
@@ -179,7 +194,7 @@ func (w *world) verifier(instance string) *countersigned.Verifier {
 	v, err := countersigned.New(countersigned.Config{
 		Genesis: w.d.Genesis, Deployment: w.d.ID, Keyring: w.d.Keyrings["signing"], Instance: instance,
 		Store: w.store, Seeds: wallet.NewSoftwareSource(), Interpreter: w.interpreter(),
-		Policy: w.policy, Attester: attester, Now: w.clock.Now, Elapsed: w.clock.Elapsed,
+		Policy: w.policy, Examine: w.examine, Attester: attester, Now: w.clock.Now, Elapsed: w.clock.Elapsed,
 	})
 	must(w.t, err)
 	w.t.Cleanup(v.Close)

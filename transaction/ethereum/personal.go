@@ -1,7 +1,11 @@
 package ethereum
 
 import (
+	"bytes"
+	"encoding/hex"
 	"fmt"
+	"math/big"
+	"unicode/utf8"
 
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/go-json-experiment/json/jsontext"
@@ -58,11 +62,25 @@ func personalDigest(text []byte) []byte {
 	return crypto.Keccak256([]byte(prefix), text)
 }
 
-// Effects shows the message; it moves nothing by itself.
+// Effects shows the message. A text moves nothing by itself; a hash may stand for
+// anything: Safe wallets, order books and relayers take such a signature for one
+// of what was hashed.
 func (m *PersonalMessage) Effects() transaction.Effects {
-	return transaction.Effects{Message: m.text, Details: &transaction.Details{
+	e := transaction.Effects{Message: m.text, Details: &transaction.Details{
 		Form: "eip191", Chain: m.from.chain, From: AccountID(m.from.chainID, m.from.address),
 	}}
+	if isHash(m.text) {
+		e.Unknown = []transaction.UnknownCall{{Value: new(big.Int), Size: len(m.text)}}
+	}
+	return e
+}
+
+// isHash says whether a message is 32 bytes, or 32 bytes in hex, or none that a
+// person could read.
+func isHash(text []byte) bool {
+	digits := bytes.TrimPrefix(text, []byte("0x"))
+	_, err := hex.DecodeString(string(digits))
+	return len(text) == 32 || (err == nil && len(digits) == 64) || !utf8.Valid(text)
 }
 
 // Digests returns the one digest to be signed.

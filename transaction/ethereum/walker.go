@@ -30,7 +30,7 @@ const (
 type walker struct {
 	e       *transaction.Effects
 	chainID uint64
-	beyond  bool // a bound
+	beyond  bool // a bound was passed
 }
 
 // all walks through a call. Where a bound is passed, or nothing at all came of

@@ -3,13 +3,18 @@ package activation
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/queue"
 )
 
 // ErrInactive says that no document is active which another could replace.
 var ErrInactive = errors.New("no policy document is active")
+
+// ErrOld says that a document's version is not above the newest one's.
+var ErrOld = errors.New("policy document is not newer than the one in force")
 
 // ErrExpired says that a document has expired.
 var ErrExpired = errors.New("policy document has expired")
@@ -21,13 +26,16 @@ var ErrAway = errors.New("the files of its lists cannot be read now")
 // nil if it would. It changes nothing. ErrAway and ErrInactive are no fault of
 // the document's.
 func (h *Holder) Examine(ctx context.Context, bundle message.PolicyBundle) error {
-	active := h.Active()
-	if active == nil {
+	if h.Active() == nil {
 		return ErrInactive
 	}
-	next, err := active.Successor(bundle, h.genesis, h.deployment)
+	p := h.snapshot()
+	next, err := document.VerifySuccessor(bundle, p.next, h.genesis, h.deployment)
 	if err != nil {
 		return err
+	}
+	if next.Version <= p.newest().Version {
+		return fmt.Errorf("version %d after version %d: %w", next.Version, p.newest().Version, ErrOld)
 	}
 	if next.Expired(h.now()) {
 		return ErrExpired

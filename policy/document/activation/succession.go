@@ -2,6 +2,7 @@ package activation
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/countersign/countersign/internal/message"
@@ -100,6 +101,9 @@ func (h *Holder) candidates(notices []queue.Notice) (out []candidate) {
 		if err == nil {
 			c.version, err = document.VersionOf(c.bundle.Document)
 		}
+		if err == nil && c.version < 1 {
+			err = fmt.Errorf("version %d is below 1", c.version)
+		}
 		if err != nil {
 			h.log.Warn("policy document refused", "error", err)
 			h.looked[sum] = decided
@@ -144,7 +148,7 @@ func (h *Holder) offer(c candidate) {
 // refuseOld says of an older document whether that is remarkable.
 func (h *Holder) refuseOld(c candidate, p past) {
 	ref := message.PolicyRef{Version: c.version, Hash: message.Sum(c.bundle.Document)}
-	if p.accepted[ref] {
+	if p.accepted[ref] || p.head == nil {
 		return
 	}
 	if c.version < p.head.Ref.Version {

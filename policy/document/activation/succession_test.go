@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -358,3 +360,72 @@ func TestAttackOvertakenPolicyOutlivesItsSuccessor(t *testing.T) {
 	c.set(end)
 	refresh(t, h, false, 0)
 }
+
+// TestAttackDocumentThatStopsServices: a row that anybody could have written
+// neither crashes a service that starts nor keeps it busy.
+func TestAttackDocumentThatStopsServices(t *testing.T) {
+	c := newChange(t)
+	header := "deployment: " + c.ID.String() + "\nexpires: 2031-01-01T00:00:00Z\nservices: {a: ["
+	many := header + strings.Repeat("{}, ", 20_000) + "{}]}\nversion: 2\nadmins: {threshold: 1, keys: [" +
+		strings.Repeat("{key: {}}, ", 2000) + "{key: {}}]}\n"
+	keys := "version: 2\ndeployment: x\n"
+	for i := range 5000 {
+		keys += fmt.Sprintf("k%d: 1\n", i)
+	}
+	for name, text := range map[string]string{
+		"fail/version-zero": header + "]}\nversion: 0\n", "fail/negative": header + "]}\nversion: -1\n",
+		"fail/many-keys-of-services-and-admins": many, "fail/many-members": keys,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBoard()
+			h := c.holder(b)
+			b.set(t, message.PolicyBundle{Document: []byte(text)}, c.one)
+			refresh(t, h, true, 1)
+		})
+	}
+}
+
+// TestExamine: what would be activated, and nothing else, is said to be.
+func TestExamine(t *testing.T) {
+	c, b := newChange(t), newBoard()
+	now := time.Now()
+	h := c.holder(b, activation.WithClock(func() time.Time { return now }), activation.WithCheck(func(a *document.Active) error {
+		if a.Version == 9 {
+			return errUnusable
+		}
+		return nil
+	}))
+	if err := h.Examine(t.Context(), c.two); !errors.Is(err, activation.ErrInactive) {
+		t.Errorf("without a document: %v", err)
+	}
+	b.set(t, c.one)
+	refresh(t, h, true, 1)
+	for name, tc := range map[string]struct {
+		bundle message.PolicyBundle
+		want   error
+	}{
+		"ok/next":          {c.two, nil},
+		"fail/old":         {c.one, activation.ErrOld},
+		"fail/strangers":   {c.three, document.ErrQuorum},
+		"fail/expired":     {c.Policy(func(d *document.Document) { d.Version, d.Expires = 2, document.At(now) }), activation.ErrExpired},
+		"fail/unusable":    {c.Policy(version(9)), errUnusable},
+		"fail/half-signed": {message.PolicyBundle{Document: c.two.Document, Signatures: c.two.Signatures[:1]}, document.ErrQuorum},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := h.Examine(t.Context(), tc.bundle); !errors.Is(err, tc.want) || (err == nil) != (tc.want == nil) {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+		})
+	}
+	// After the change of admins, by what was accepted and not by what is active.
+	b.set(t, c.one, c.two)
+	refresh(t, h, true, 2)
+	if err := h.Examine(t.Context(), c.forked); err == nil {
+		t.Error("the removed admins' document would be activated")
+	}
+	if err := h.Examine(t.Context(), c.three); err != nil {
+		t.Errorf("the new admins' document: %v", err)
+	}
+}
+
+var errUnusable = errors.New("its rules do not compile")
