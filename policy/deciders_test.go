@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/policy/authorization"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/fraud"
+	"github.com/countersign/countersign/policy/ruled"
 	"github.com/countersign/countersign/policy/rules"
 	"github.com/countersign/countersign/queue"
 )
@@ -168,12 +169,9 @@ func (w *world) vote(task queue.Task, i *instance, decision message.Decision) []
 }
 
 var (
-	_ policy.Recorder = (*fraud.Decider)(nil)
-	_ policy.Rereader = (*fraud.Decider)(nil)
-	_ policy.Preparer = (*fraud.Decider)(nil)
-	_ policy.Recorder = (*authorization.Decider)(nil)
-	_ policy.Rereader = (*authorization.Decider)(nil)
-	_ policy.Preparer = (*authorization.Decider)(nil)
+	_ policy.Recorder = (*ruled.Decider)(nil)
+	_ policy.Rereader = (*ruled.Decider)(nil)
+	_ policy.Preparer = (*ruled.Decider)(nil)
 	_ policy.Recorder = (*approval.Decider)(nil)
 	_ policy.Preparer = (*approval.Decider)(nil)
 )

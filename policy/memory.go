@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/history"
 	"github.com/countersign/countersign/queue"
 )
@@ -45,11 +46,13 @@ var (
 type memory struct {
 	decider  Decider
 	recorder Recorder // nil if the decider has no state
+	rereader Rereader // nil if it forgets nothing by itself
 	watch    *clock.Watch
 	log      *slog.Logger
 
 	mu         sync.Mutex
 	chain      *history.Chain
+	unread     bool                        // the chain has not been read to its end, or not since the decider forgot
 	rejections map[message.Hash]*rejection // by statement hash
 	newest     time.Time                   // of all rejections' times
 	forgot     time.Duration               // when rejections were last dropped, by the watch
@@ -66,16 +69,49 @@ type memory struct {
 
 func newMemory(decider Decider, chain *history.Chain, now func() time.Time, log *slog.Logger) *memory {
 	m := &memory{
-		decider: decider, watch: &clock.Watch{Now: now}, log: log, chain: chain,
+		decider: decider, watch: &clock.Watch{Now: now}, log: log, chain: chain, unread: true,
 		rejections: map[message.Hash]*rejection{}, freezes: newFreezes(),
 	}
 	m.watch.Read() // from now on a jump is one
 	m.recorder, _ = decider.(Recorder)
+	m.rereader, _ = decider.(Rereader)
 	return m
 }
 
 // catchUp folds what others have appended.
-func (m *memory) catchUp(ctx context.Context) error { return m.chain.CatchUp(ctx, m.fold) }
+func (m *memory) catchUp(ctx context.Context) error {
+	if err := m.chain.CatchUp(ctx, m.fold); err != nil {
+		return err
+	}
+	m.unread = false
+	return nil
+}
+
+// retain has the decider know all that it needs under a document. If it has
+// forgotten some, the chain is read from its beginning again, before anything is
+// decided; what the runtime itself keeps stays, and is no other when it is
+// folded twice.
+func (m *memory) retain(active *document.Active) {
+	if m.rereader == nil || m.chain.Broken() != nil || m.retained(active) {
+		return
+	}
+	m.log.Info("policy document looks further back than what is in memory: reading the role's records again")
+	m.rereader.Forget()
+	m.chain.Rewind()
+	m.unread = true
+}
+
+// retained asks the decider. One that panics will do so again when it decides,
+// which denies.
+func (m *memory) retained(active *document.Active) (complete bool) {
+	defer func() {
+		if recover() != nil { // its value could hold anything
+			m.log.Error("decider panicked", "stack", string(debug.Stack()))
+			complete = true
+		}
+	}()
+	return m.rereader.Retain(active)
+}
 
 // fold takes one verified entry over.
 func (m *memory) fold(e history.Entry) error {
@@ -143,6 +179,7 @@ func (m *memory) decide(ctx context.Context, items []*item, speak func()) (*queu
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forget()
+	m.retain(items[0].request.Policy)
 	if m.unsure.Load() {
 		if err := m.catchUp(ctx); err != nil && !denies(err) {
 			return nil, err
@@ -196,7 +233,7 @@ func denyAll(items []*item) {
 // others have appended, or what was heard is not what is stored. Meanwhile is called while an append is under way, for
 // what may be thrown away again.
 func (m *memory) settle(ctx context.Context, heard []history.Request, work func() ([]record, error), meanwhile func()) (recorded bool, err error) {
-	if m.chain.Broken() != nil || m.chain.Head().Seq == 0 {
+	if m.chain.Broken() != nil || m.unread {
 		if err := m.catchUp(ctx); err != nil {
 			return false, err
 		}
@@ -354,20 +391,24 @@ func (m *memory) rule(ctx context.Context, it *item) Decision {
 	return ask(ctx, m.decider, it.request, m.log)
 }
 
+// maxRecord is the most bytes of a decider's record for which an entry has room,
+// base64 and all.
+const maxRecord = (history.MaxBody - 1<<10) / 4 * 3
+
 // foldDecision folds the decider's records. A decider that cannot read its
 // own record denies.
 func (m *memory) foldDecision(it *item) []record {
 	var out []record
 	for _, body := range it.decision.Records {
 		r := record{Kind: recordDecider, Body: body}
-		if err := r.check(); err == nil {
+		if err := r.check(); err == nil && len(body) <= maxRecord {
 			err = m.replay(body)
 			if err == nil {
 				out = append(out, r)
 				continue
 			}
 		}
-		m.log.Error("decider returned a record that it does not read", "request", it.task.Request)
+		m.log.Error("decider returned a record that it does not read, or that is too large", "request", it.task.Request)
 		it.decision = Decision{Verdict: Reject, Reasons: because(ReasonDecider, "the decider failed")}
 	}
 	return out
@@ -413,10 +454,12 @@ func (m *memory) add(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// check reads on: it fails if the chain is broken or empty.
-func (m *memory) check(ctx context.Context) error {
+// check reads on, for decisions under a document if one is active: it fails if
+// the chain is broken or empty.
+func (m *memory) check(ctx context.Context, active *document.Active) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.retain(active)
 	return m.catchUp(ctx)
 }
 

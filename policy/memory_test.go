@@ -394,3 +394,34 @@ func (v *verbose) Decide(ctx context.Context, r policy.Request) (policy.Decision
 	}
 	return d, err
 }
+
+// taking is a decider that reads whatever it has recorded.
+type taking struct{ deciderFunc }
+
+func (taking) Replay([]byte) error { return nil }
+func (taking) Mark()               {}
+func (taking) Undo()               {}
+func (taking) Keep()               {}
+
+// TestAttackRecordTooLarge: a decider's record that no entry has room for denies
+// its own request, and holds up no other of its batch.
+func TestAttackRecordTooLarge(t *testing.T) {
+	w := initialised(t)
+	var huge string
+	i := w.start(taking{func(r policy.Request) (policy.Decision, error) {
+		d := policy.Decision{Verdict: policy.Approve, Records: [][]byte{[]byte("small")}}
+		if r.ID.String() == huge {
+			d.Records = [][]byte{make([]byte, 190<<10)}
+		}
+		return d, nil
+	}}).ready()
+	bad, good := w.task(), w.task()
+	huge = bad.Request.String()
+	verdicts := i.deliver(bad, good)
+	if a, _ := w.open(verdicts[0].Reply); a.Decision != message.Reject || code(a) != policy.ReasonDecider {
+		t.Errorf("%s because of %v", a.Decision, a.Reasons)
+	}
+	if a, _ := w.open(verdicts[1].Reply); a.Decision != message.Approve {
+		t.Errorf("the other is %s because of %v", a.Decision, a.Reasons)
+	}
+}

@@ -128,3 +128,18 @@ type Recorder interface {
 	// Keep says that what was replayed since Mark is in the chain, and ends it.
 	Keep()
 }
+
+// Rereader is a Recorder that forgets what the rules of the active document do
+// not look back on, so that a later document may need what is gone. Its methods
+// are never called between Mark and Keep or Undo.
+type Rereader interface {
+	Recorder
+	// Retain says which document is decided by from now on, nil while none is
+	// known, and so what need not be forgotten. It reports whether all of that is
+	// there. If not, the runtime calls Forget and replays all records, before
+	// anything is decided.
+	Retain(active *document.Active) (complete bool)
+	// Forget forgets what was replayed, except what replaying it again would not
+	// change.
+	Forget()
+}

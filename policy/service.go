@@ -205,7 +205,7 @@ func (s *Service) Init(ctx context.Context) (message.JWK, error) {
 // the role's records. It returns nil when ctx ended.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.links.close()
-	if err := s.memory.check(ctx); err != nil {
+	if err := s.memory.check(ctx, s.cfg.Policy.Active()); err != nil {
 		s.cfg.Log.Error("reading the role's records failed", "role", s.cfg.Role, "error", err)
 	}
 	s.cfg.Policy.RequireAtLeast(s.memory.newestPolicy())
@@ -228,7 +228,7 @@ func (s *Service) auditLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-look.C:
-			_ = s.memory.check(ctx) // a broken chain has said so; an outage is said by all else
+			_ = s.memory.check(ctx, s.cfg.Policy.Active()) // a broken chain has said so; an outage is said by all else
 			continue
 		case <-audit.C:
 		}

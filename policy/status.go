@@ -42,7 +42,7 @@ func (s *Service) policyReady() error {
 }
 
 func (s *Service) recordsReady(ctx context.Context) error {
-	err := s.memory.check(ctx)
+	err := s.memory.check(ctx, s.cfg.Policy.Active())
 	if err != nil && !denies(err) {
 		return fmt.Errorf("%w: %w", ErrUnread, err)
 	}

@@ -85,6 +85,13 @@ func (d *Decider) Keep() {
 	d.judge.Keep()
 }
 
+// Retain says whether what the rules of a document look back on is there.
+func (d *Decider) Retain(active *document.Active) (complete bool) { return d.judge.Retain(active) }
+
+// Forget forgets what was approved. Votes stay: whoever reads them meanwhile must
+// see them, and replaying one that is there changes nothing.
+func (d *Decider) Forget() { d.judge.Forget() }
+
 // Prepare verifies whose the request is, which needs no state.
 func (d *Decider) Prepare(r policy.Request) { _, _ = r.User() }
 

@@ -112,5 +112,3 @@ func TestHistoryIsKeptWhereRulesLookAtIt(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 }
-
-var _ policy.Recorder = (*authorization.Decider)(nil)

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/fraud"
 	"github.com/countersign/countersign/policy/judge"
+	"github.com/countersign/countersign/policy/ruled"
 	"github.com/countersign/countersign/policy/rules"
 )
 
@@ -57,7 +58,7 @@ func (c *chain) append(n int, records [][]byte) bool {
 type replica struct {
 	chain   *chain
 	mu      sync.Mutex
-	decider *fraud.Decider
+	decider *ruled.Decider
 	folded  int
 	undone  int
 	wall    time.Time

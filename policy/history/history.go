@@ -70,9 +70,11 @@ type Entry struct {
 // more: they take a millisecond, the connection has a deadline of its own, and
 // an append that was given up half-way has an unknown fate.
 type Chain struct {
-	role   string
-	keys   []*secrets.Secret // newest generation first
-	head   Head
+	role string
+	keys []*secrets.Secret // newest generation first
+	head Head
+	// known is the last entry before a Rewind: the chain must come by it again.
+	known  Head
 	broken error
 	log    *slog.Logger
 	db     *sql.DB
@@ -149,19 +151,45 @@ func (c *Chain) CatchUp(ctx context.Context, fold func(Entry) error) error {
 			return err
 		}
 		grown, err := c.take(rows, fold)
-		if err != nil || !grown {
+		if err != nil {
 			return err
 		}
+		if !grown {
+			return c.comesBy()
+		}
 		if len(rows) < pageSize {
-			return nil
+			return c.comesBy()
 		}
 	}
+}
+
+// Rewind has the next CatchUp begin with the first entry again, for a reader who
+// wants all of them once more. It must find the same chain as before: what was
+// verified is not forgotten. Until then nothing can be appended.
+func (c *Chain) Rewind() {
+	c.known, c.head = c.last(), Head{}
+}
+
+// last is the newest entry that was ever verified or appended.
+func (c *Chain) last() Head {
+	if c.known.Seq > c.head.Seq {
+		return c.known
+	}
+	return c.head
+}
+
+// comesBy fails where a chain that was read again ends before it did.
+func (c *Chain) comesBy() error {
+	if c.head.Seq < c.known.Seq {
+		return c.breaks("shorter than remembered", c.head.Seq+1)
+	}
+	return nil
 }
 
 // take verifies one page, whose first row must be the head again.
 func (c *Chain) take(rows []Entry, fold func(Entry) error) (grown bool, err error) {
 	if c.head.Seq == 0 {
-		if len(rows) == 0 {
+		if len(rows) == 0 && c.known.Seq == 0 {
 			return false, ErrEmpty
 		}
 	} else {
@@ -175,7 +203,7 @@ func (c *Chain) take(rows []Entry, fold func(Entry) error) (grown bool, err erro
 	}
 	for _, e := range rows {
 		e, ok := c.verify(c.head, e)
-		if !ok {
+		if !ok || (e.Seq == c.known.Seq && e.Head != c.known) {
 			return false, c.breaks("entry does not verify", c.head.Seq+1)
 		}
 		if err := fold(e); err != nil {
@@ -274,7 +302,7 @@ func (c *Chain) Verify(ctx context.Context) error {
 		return c.broken
 	}
 	at := Head{}
-	for at.Seq < c.head.Seq {
+	for at.Seq < c.last().Seq {
 		rows, err := c.read(ctx, at.Seq+1, pageSize)
 		if err != nil {
 			return err
@@ -293,10 +321,10 @@ func (c *Chain) walk(at Head, rows []Entry) (Head, error) {
 	}
 	for _, e := range rows {
 		e, ok := c.verify(at, e)
-		if !ok || (e.Seq == c.head.Seq && e.Head != c.head) {
+		if !ok || (e.Seq == c.last().Seq && e.Head != c.last()) {
 			return at, c.breaks("entry does not verify", at.Seq+1)
 		}
-		if at = e.Head; at.Seq == c.head.Seq {
+		if at = e.Head; at.Seq == c.last().Seq {
 			return at, nil
 		}
 	}

@@ -4,6 +4,9 @@
 // and so do the commands that try a document out before it is live, so that
 // both come to the same decision by the same code.
 //
+// A judge whose approvals are kept no longer than its rules look back (Retain)
+// fails, and is to be told of all of them again, where later rules look further.
+//
 // It trusts the policy document, the meaning that its own service computed and
 // the role's own records. Whose the request is, and that its signature and grant
 // hold, was verified before: see document.VerifyUser. It reads no database, it
@@ -31,6 +34,10 @@ import (
 // package rules come besides.
 const CodeAllows = "rule_allows"
 
+// ErrForgotten says that the rules look further back than what was kept of the
+// past: all records must be replayed again. See Retain.
+var ErrForgotten = errors.New("the rules look further back than what is in memory")
+
 // ErrMeaning says that no chain has decoded what is to be signed.
 var ErrMeaning = errors.New("the request's transaction was not decoded")
 
@@ -56,7 +63,8 @@ type Judge struct {
 
 	mu     sync.Mutex
 	ledger *ledger.Ledger
-	sets   []compiled // newest last
+	keep   time.Duration // how long the ledger keeps approvals; 0: nobody has said yet
+	sets   []compiled    // newest last
 }
 
 // compiled is a document's section, ready for use.
@@ -107,6 +115,37 @@ func (j *Judge) Keep() {
 	j.ledger.Keep()
 }
 
+// Retain has what no rule of a document looks back on be forgotten, and reports
+// whether the rest is there. If not, Judge fails until Forget was called and all
+// records were replayed. Without a document, nil, the least is kept, unless there
+// was one before. Nothing is ever forgotten where Retain is not called.
+func (j *Judge) Retain(active *document.Active) (complete bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if active == nil {
+		j.keep = max(j.keep, ledger.LeastRetention)
+		j.ledger.Retain(j.keep)
+		return true
+	}
+	set, err := j.setOf(active)
+	if err != nil {
+		return true // nothing is decided by such rules
+	}
+	j.keep = max(set.Window(), ledger.LeastRetention)
+	j.ledger.Retain(j.keep)
+	return j.ledger.Complete(set.Window())
+}
+
+// Forget forgets what was replayed. How long approvals are kept stays.
+func (j *Judge) Forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ledger = ledger.New(j.watch)
+	if j.keep > 0 {
+		j.ledger.Retain(j.keep)
+	}
+}
+
 // Judge applies the role's rules of a document. Unless they deny, the records
 // are what must be replayed, and kept, before the request may be approved: it
 // counts from then on. Where they ask people, that is when these have agreed.
@@ -136,6 +175,9 @@ func (j *Judge) judge(ctx context.Context, active *document.Active, in Input, by
 	facts := rules.Facts{Meaning: in.Meaning, User: in.User, Now: in.Now}
 	now := j.watch.At(in.Now)
 	var event ledger.Event
+	if !j.ledger.Complete(set.Window()) {
+		return rules.Outcome{}, nil, ErrForgotten
+	}
 	if j.remembers(set) {
 		if event, err = ledger.EventOf(in.Meaning, in.Envelope, in.User.ID); err != nil {
 			return rules.Outcome{}, nil, fmt.Errorf("reading what the request does: %w", err)

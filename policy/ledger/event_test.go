@@ -14,6 +14,7 @@ func meaning(effects transaction.Effects) transaction.Meaning {
 	return transaction.Meaning{
 		Statement: message.Statement{Kind: message.KindEthereumTransaction, Expires: message.At(start)},
 		Wallet:    "w", Account: "a", Effects: effects,
+		AccountDescriptor: &message.AccountDescriptor{Chain: "eip155:1", Address: "0xAB"},
 	}
 }
 
@@ -39,7 +40,7 @@ func TestEventOf(t *testing.T) {
 	if got := fmt.Sprint(e.Amounts, e.Moves); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if e.Envelope != (message.Hash{1}) || e.User != "ann" || e.Wallet != "w" || e.Account != "a" || e.Kind != message.KindEthereumTransaction ||
+	if e.Envelope != (message.Hash{1}) || e.User != "ann" || e.Wallet != "w" || e.Account != "eip155:1:0xab" || e.Kind != message.KindEthereumTransaction ||
 		!e.Expires.Equal(start) || e.Chain != "eip155:1" {
 		t.Errorf("got %+v", e)
 	}

@@ -6,13 +6,14 @@
 // It trusts the records, which the caller has verified, and the clock only as
 // far as internal/clock does. It never reads a database, decides nothing, and
 // never lets an approval count for less time than its window: where clocks
-// contradict each other it counts for longer.
+// contradict each other it counts for longer. It forgets what is older than it
+// was told to keep (see Retain), and says so where it is asked (see Complete).
 package ledger
 
 import (
 	"fmt"
 	"hash/maphash"
-	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -31,6 +32,8 @@ type Ledger struct {
 	watch  *clock.Watch
 	seed   maphash.Seed
 	newest int64 // time of the newest record, seconds since 1970
+	keep   int64 // how long events are kept, in seconds
+	gone   cut   // every event that came, and is newer than this by both clocks, is there
 	runs   []*run
 	where  map[message.Hash]place
 	names  [linked]*names // by scope
@@ -46,10 +49,11 @@ type Ledger struct {
 }
 
 // place is where the event of an envelope is, for as long as the envelope may be
-// approved again.
+// approved again. Where the event is over, the envelope is known all the same.
 type place struct {
-	run     *run
+	run     *run // nil: it is over
 	event   uint32
+	known   bool
 	expires int64
 }
 
@@ -58,6 +62,7 @@ func (p place) there() bool { return p.run != nil && p.event >= p.run.first }
 // step is what one record has changed.
 type step struct {
 	newest   int64 // before
+	gone     cut   // before
 	run      *run  // that the event was appended to; nil: it is too old to count
 	envelope message.Hash
 	before   place // of the envelope
@@ -75,6 +80,9 @@ const (
 	// expiryMargin is more than the clocks of replicas may differ: an envelope
 	// that expired so long ago is approved by none.
 	expiryMargin = 10 * time.Minute
+	// keepLonger is how much longer than its window an event stays, in seconds: a
+	// clock that is set back by less has nobody read all records again.
+	keepLonger = int64(10 * time.Minute / time.Second)
 	// maxRuns bounds what times that go to and fro in the chain of records cost. A
 	// time that would need one more run is taken for a later one, and the event
 	// counts for longer.
@@ -88,7 +96,10 @@ func New(watch *clock.Watch) *Ledger {
 		watch = &clock.Watch{}
 	}
 	watch.Read() // from now on a jump is one
-	l := &Ledger{watch: watch, seed: maphash.MakeSeed(), where: map[message.Hash]place{}}
+	l := &Ledger{
+		watch: watch, seed: maphash.MakeSeed(), where: map[message.Hash]place{},
+		keep: wholeSeconds(Retention), gone: cut{math.MinInt64, math.MinInt64},
+	}
 	for s := range l.names {
 		l.names[s] = newNames(l.seed)
 	}
@@ -152,10 +163,10 @@ func (l *Ledger) undo(s *step) {
 		s.before.run.revive(s.before.event)
 	}
 	delete(l.where, s.envelope)
-	if s.before.run != nil {
+	if s.before.known {
 		l.where[s.envelope] = s.before
 	}
-	l.newest, l.tops[s.account] = s.newest, s.top
+	l.newest, l.gone, l.tops[s.account] = s.newest, s.gone, s.top
 	for _, c := range slices.Backward(l.changes[s.changes:]) {
 		l.seen.undo(c)
 	}
@@ -170,7 +181,9 @@ func (l *Ledger) undo(s *step) {
 
 // begin notes what there is before a record.
 func (l *Ledger) begin(r *record) *step {
-	l.steps = append(l.steps, step{newest: l.newest, envelope: r.Envelope, changes: len(l.changes), before: l.where[r.Envelope]})
+	l.steps = append(l.steps, step{
+		newest: l.newest, gone: l.gone, envelope: r.Envelope, changes: len(l.changes), before: l.where[r.Envelope],
+	})
 	s := &l.steps[len(l.steps)-1]
 	for i, n := range l.names {
 		s.sizes[i] = n.len()
@@ -209,22 +222,27 @@ func (l *Ledger) use(p pair, envelope message.Hash) {
 	}
 }
 
-// insert has the event count in place of the envelope's earlier one.
+// insert has the event count in place of the envelope's earlier one, if that is the
+// same. Where it is another, both count: who changes what a request is read
+// with, such as its account's descriptor, must not take back what was approved.
 func (l *Ledger) insert(r *record, e *numbered, at int64, s *step) {
-	if before := s.before; before.there() {
+	if before := s.before; before.there() && before.run.read(before.event).alike(&e.facts) {
 		if before.run.at(before.event) > at {
 			return
 		}
 		before.run.kill(before.event)
 		s.killed = true
-		delete(l.where, r.Envelope)
 	}
-	m := l.watch.Read()
-	if at <= l.spent(m).at {
-		return
+	p, m := place{known: true}, l.watch.Read()
+	if c := l.spent(m); at <= c.at {
+		l.gone = l.gone.or(c)
+	} else {
+		p.run, at = l.runFor(at)
+		p.event = p.run.append(&e.facts, e.destinations, at, m.Elapsed)
+		s.run = p.run
 	}
-	s.run, at = l.runFor(at)
-	l.where[r.Envelope] = place{s.run, s.run.append(&e.facts, e.destinations, at, m.Elapsed), r.Expires.Unix()}
+	p.expires = min(r.Expires.Unix(), at+wholeSeconds(Retention)) // nobody fills memory with requests that never expire
+	l.where[r.Envelope] = p
 }
 
 // runFor returns the run that an event of a time is appended to, which may be a
@@ -262,12 +280,16 @@ func floor(d time.Duration) int64 {
 	return seconds
 }
 
-const retention = int64(Retention / time.Second)
+// or is the later of two cuts, by each clock.
+func (c cut) or(other cut) cut { return cut{at: max(c.at, other.at), heard: max(c.heard, other.heard)} }
 
 // spent is what may be dropped: what is over by the newest record too.
-func (l *Ledger) spent(m clock.Moment) cut {
-	c := cutoff(m, retention)
-	c.at = min(c.at, l.newest-retention)
+func (l *Ledger) spent(m clock.Moment) cut { return l.agreed(m, l.keep+keepLonger) }
+
+// agreed is what is over by this machine's clock and by the newest record.
+func (l *Ledger) agreed(m clock.Moment, window int64) cut {
+	c := cutoff(m, window)
+	c.at = min(c.at, l.newest-window)
 	return c
 }
 
@@ -275,12 +297,23 @@ func (l *Ledger) spent(m clock.Moment) cut {
 // their events count as before.
 func (l *Ledger) sweep() {
 	m := l.watch.Read()
+	c := l.spent(m)
 	for _, r := range l.runs {
-		r.drop(l.spent(m))
+		if r.drop(c) {
+			l.gone = l.gone.or(c)
+		}
 	}
 	l.runs = slices.DeleteFunc(l.runs, (*run).empty)
 	expired := min(m.Sure.Unix(), l.newest) - int64(expiryMargin/time.Second)
-	maps.DeleteFunc(l.where, func(_ message.Hash, p place) bool { return !p.there() || p.expires <= expired })
+	for envelope, p := range l.where {
+		switch {
+		case p.expires <= expired:
+			delete(l.where, envelope)
+		case p.run != nil && !p.there():
+			p.run = nil // which holds much memory
+			l.where[envelope] = p
+		}
+	}
 	l.seen.forget(func(envelope message.Hash) bool {
 		_, ok := l.where[envelope]
 		return !ok

@@ -258,8 +258,9 @@ var (
 
 var windows = []time.Duration{time.Minute, 24 * time.Hour, 100 * time.Hour, ledger.Retention}
 
-// ask asks everything there is about an event.
-func ask(v answers, e ledger.Event) map[string]string {
+// ask asks everything there is about an event, for windows of which the last is
+// the longest.
+func ask(v answers, e ledger.Event, windows []time.Duration) map[string]string {
 	out := map[string]string{}
 	say := func(value any, question ...any) { out[fmt.Sprint(question...)] = fmt.Sprint(value) }
 	for _, w := range windows {
@@ -277,12 +278,18 @@ func ask(v answers, e ledger.Event) map[string]string {
 		known, ok := v.Lookalike(place(n))
 		say(fmt.Sprint(v.FirstUse(place(n)), known, ok), "place ", n)
 	}
+	n := v.Nonce()
+	say(n.Known, "nonce known")
+	say(n.Next, "next nonce")
+	if !slices.Contains(windows, ledger.Retention) {
+		return out
+	}
 	for _, scope := range []string{"user", "wallet"} {
 		h := v.Habit(scope, "a", big.NewInt(1000))
 		h.Median, h.MAD, h.Z = round(h.Median), round(h.MAD), round(h.Z)
 		say(fmt.Sprintf("%+v", h), "habit ", scope)
 	}
-	say(fmt.Sprintf("%+v", v.Nonce()), "nonce")
+	say(fmt.Sprintf("%+v", n), "nonce")
 	return out
 }
 
@@ -341,6 +348,8 @@ type comparison struct {
 	other  *ledger.Ledger // of a process that has an older time
 	model  *model
 	older  int // how often times on records went back
+
+	records, kept [][]byte // all of them, and those before the mark
 }
 
 func newComparison(t *testing.T, seed uint64) *comparison {
@@ -375,9 +384,15 @@ func (c *comparison) happen() {
 		c.set(start.Add(c.elapsed))
 	case 3:
 		c.ledger.Mark()
+		if !c.model.marked {
+			c.kept = slices.Clone(c.records)
+		}
 		c.model.mark()
 	case 4:
 		c.ledger.Undo()
+		if c.model.marked {
+			c.records = c.kept
+		}
 		c.model.undo()
 	case 5:
 		c.ledger.Keep()
@@ -387,8 +402,13 @@ func (c *comparison) happen() {
 
 func (c *comparison) compare(e ledger.Event) {
 	c.t.Helper()
+	c.compareWithin(e, windows)
+}
+
+func (c *comparison) compareWithin(e ledger.Event, windows []time.Duration) {
+	c.t.Helper()
 	now := c.read()
-	got, want := ask(c.ledger.View(e, now), e), ask(c.model.view(e, now), e)
+	got, want := ask(c.ledger.View(e, now), e, windows), ask(c.model.view(e, now), e, windows)
 	if reflect.DeepEqual(got, want) {
 		return
 	}
@@ -415,5 +435,6 @@ func (c *comparison) approve(e ledger.Event) {
 	if err := c.ledger.Replay(body); err != nil {
 		c.t.Fatal(err)
 	}
+	c.records = append(c.records, body)
 	c.model.add(e, timeOf(c.t, body).Sub(start), now.Elapsed)
 }

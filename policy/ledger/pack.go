@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"math/big"
@@ -77,6 +78,11 @@ func (f *facts) pack(b []byte) []byte {
 	b = binary.AppendUvarint(b, f.same)
 	b = append(binary.AppendUvarint(b, uint64(len(f.moves))), f.moves...)
 	return append(b, f.links...)
+}
+
+// alike says whether two events put the same at risk, of the same owners.
+func (f *facts) alike(other *facts) bool {
+	return f.owner == other.owner && bytes.Equal(f.amounts, other.amounts) && bytes.Equal(f.moves, other.moves)
 }
 
 func (s *sent) pack(b []byte) []byte {

@@ -194,7 +194,7 @@ func FuzzReplay(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		m := newMachine()
 		l := ledger.New(m.watch())
-		empty := ask(l.View(transfer(2), m.read()), transfer(2))
+		empty := ask(l.View(transfer(2), m.read()), transfer(2), windows)
 		l.Mark()
 		for _, b := range [][]byte{good, body, good, body} {
 			if err := l.Replay(b); err != nil && bytes.Equal(b, good) {
@@ -202,7 +202,7 @@ func FuzzReplay(f *testing.F) {
 			}
 		}
 		l.Undo()
-		if got := ask(l.View(transfer(2), m.read()), transfer(2)); fmt.Sprint(got) != fmt.Sprint(empty) {
+		if got := ask(l.View(transfer(2), m.read()), transfer(2), windows); fmt.Sprint(got) != fmt.Sprint(empty) {
 			t.Fatalf("got %v, want %v", got, empty)
 		}
 	})

@@ -266,17 +266,24 @@ func (r *run) unindex(index *table[uint32], at int, id uint32, back uint64) {
 	index.remove(at)
 }
 
-// drop forgets whole chunks whose events are over.
-func (r *run) drop(c cut) {
+// drop forgets whole chunks whose events are over, and reports whether there
+// were any.
+func (r *run) drop(c cut) (dropped bool) {
 	for len(r.chunks) > 0 {
 		n := uint32(r.chunks[0].count)
 		if !r.over(r.first+n-1, c) {
-			return
+			break
 		}
 		for id := r.first; id < r.first+n; id++ {
 			r.pass(id)
 		}
 		r.chunks = slices.Delete(r.chunks, 0, 1)
 		r.first += n
+		dropped = true
 	}
+	if dropped {
+		r.nonces.shrink(int(r.next - r.first))
+		r.same.shrink(int(r.next - r.first))
+	}
+	return dropped
 }

@@ -86,6 +86,13 @@ func (t *table[T]) grow() {
 	}
 }
 
+// shrink makes a table smaller that could hold many times what is left at most.
+func (t *table[T]) shrink(left int) {
+	if len(t.slots) > 8*max(16, left) {
+		t.grow()
+	}
+}
+
 func (t *table[T]) counts(v T) bool {
 	return v != 0 && v != t.removed() && (t.live == nil || t.live(v-1))
 }

@@ -227,7 +227,7 @@ func (v *View) Habit(scope, asset string, amount *big.Int) Habit {
 
 // latest adds the latest amounts of a run.
 func (v *View) latest(past []earlier, r *run, k key, asset uint32) []earlier {
-	c := cutoff(v.moment, retention)
+	c := cutoff(v.moment, wholeSeconds(Retention))
 	id, ok := r.head(k)
 	for found, looked := 0, 0; ok && found < habitSize && looked < habitReach && !r.over(id, c); looked++ {
 		f := r.read(id)
@@ -260,7 +260,7 @@ func (v *View) Nonce() (n Nonce) {
 // reuse reports whether a nonce was approved for another envelope, and whether
 // the event is a replacement of all that were.
 func (v *View) reuse(account uint32, nonce uint64) (reused, replaces bool) {
-	c := cutoff(v.moment, retention)
+	c := cutoff(v.moment, wholeSeconds(Retention))
 	replaces = true
 	for _, r := range v.l.runs {
 		_, id, ok := r.findNonce(account, nonce)

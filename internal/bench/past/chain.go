@@ -5,9 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -40,11 +40,18 @@ type record struct {
 const kindDecider = "decider"
 
 // counted is what differs between two records of the fraud role: which
-// envelope counts, and when.
+// envelope counts, when, until when it can be approved again, and which of its
+// account's transactions it is.
 type counted struct {
 	Envelope message.Hash `json:"envelope"`
 	Time     message.Time `json:"time"`
+	Expires  message.Time `json:"expires"` // zero: there is none
+	Nonce    string       `json:"nonce"`   // empty: there is none
 }
+
+// firstNonce is above those of the requests that a benchmark makes, so that none
+// of them looks as if it was approved in the past already.
+const firstNonce = 1 << 20
 
 // Records appends to the fraud role's chain what the requests of the plan would
 // have left there: one record each, as many in an entry as the role itself
@@ -111,7 +118,7 @@ func (s *samples) entry(p Plan, n int) (body []byte, next int, err error) {
 	next = min(p.Count, n+max(1, len(s.bodies)/s.entries))
 	e := entry{Version: message.Version}
 	for ; n < next; n++ {
-		b, err := again(s.bodies[n%len(s.bodies)], p.at(n))
+		b, err := again(s.bodies[n%len(s.bodies)], n, p.at(n))
 		if err != nil {
 			return nil, n, err
 		}
@@ -121,22 +128,53 @@ func (s *samples) entry(p Plan, n int) (body []byte, next int, err error) {
 	return body, next, err
 }
 
-// again is a record for another envelope at another time.
-func again(body []byte, at time.Time) ([]byte, error) {
+// again is a record for another envelope at another time, the n-th of the past.
+func again(body []byte, n int, at time.Time) ([]byte, error) {
 	var old counted
 	if err := json.Unmarshal(body, &old); err != nil {
 		return nil, fmt.Errorf("record of the fraud role: %w", err)
 	}
 	var envelope message.Hash
 	rand.Read(envelope[:]) // never returns an error (crypto/rand)
-	was, err := message.Encode(old.Time)
+	now := message.At(at)
+	changes := []change{{"envelope", old.Envelope, envelope}, {"time", old.Time, now}}
+	if !old.Expires.IsZero() {
+		changes = append(changes, change{"expires", old.Expires, message.At(old.Expires.Add(now.Sub(old.Time.Time)))})
+	}
+	if old.Nonce != "" {
+		changes = append(changes, change{"nonce", old.Nonce, strconv.Itoa(firstNonce + n)})
+	}
+	for _, c := range changes {
+		var err error
+		if body, err = c.in(body); err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
+}
+
+// change gives a member of a record another value.
+type change struct {
+	name    string
+	was, is any
+}
+
+func (c change) in(body []byte) ([]byte, error) {
+	was, err := c.member(c.was)
 	if err != nil {
 		return nil, err
 	}
-	is, err := message.Encode(message.At(at))
+	is, err := c.member(c.is)
 	if err != nil {
 		return nil, err
 	}
-	body = bytes.Replace(body, []byte(old.Envelope.String()), []byte(hex.EncodeToString(envelope[:])), 1)
+	if bytes.Count(body, was) != 1 {
+		return nil, fmt.Errorf("record of the fraud role has no member %s of the usual form", c.name)
+	}
 	return bytes.Replace(body, was, is, 1), nil
+}
+
+func (c change) member(value any) ([]byte, error) {
+	encoded, err := message.Encode(value)
+	return append([]byte(`"`+c.name+`":`), encoded...), err
 }

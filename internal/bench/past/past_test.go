@@ -183,7 +183,7 @@ func TestNothingToCopy(t *testing.T) {
 }
 
 // fraudEntry is an entry as package policy writes it, with n records as package
-// fraud writes them.
+// fraud writes and wrote them.
 func fraudEntry(t *testing.T, n int) []byte {
 	t.Helper()
 	type record struct {
@@ -197,6 +197,11 @@ func fraudEntry(t *testing.T, n int) []byte {
 	for i := range n {
 		body := fmt.Sprintf(`{"version":1,"envelope":"%s","wallet":"w","time":"2026-02-01T00:00:00Z","amounts":[{"asset":"a","amount":"%d"}]}`,
 			message.Sum([]byte{byte(i)}), 1000+i)
+		if i%2 == 0 {
+			body = fmt.Sprintf(`{"version":2,"envelope":"%s","kind":"ethereum.transaction","user":"u","wallet":"w","account":"a",`+
+				`"time":"2026-02-01T00:00:00Z","expires":"2026-02-01T00:10:00Z","amounts":[{"asset":"a","amount":"%d"}],`+
+				`"chain":"eip155:1","nonce":"%d","content":"AAAAAAAAAAAAAAAAAAAAAA"}`, message.Sum([]byte{byte(i)}), 1000+i, i)
+		}
 		must(t, fraud.New(nil).Replay([]byte(body)))
 		entry.Records = append(entry.Records, record{"decider", message.Bytes(body)})
 	}
@@ -228,18 +233,27 @@ func TestRecordsAreTheRolesOwn(t *testing.T) {
 		seen[0].Time.Before(plan.Until.Add(-span)) || !seen[count-1].Time.Before(plan.Until) {
 		t.Errorf("from %v to %v", seen[0].Time, seen[count-1].Time)
 	}
-	envelopes := map[message.Hash]bool{}
+	envelopes, nonces := map[message.Hash]bool{}, map[string]bool{}
 	for _, c := range seen {
 		envelopes[c.Envelope] = true
+		if c.Nonce == "" {
+			continue
+		}
+		nonces[c.Nonce] = true
+		if c.Expires.Sub(c.Time.Time) != 10*time.Minute || len(c.Nonce) < 6 {
+			t.Fatalf("%+v", c)
+		}
 	}
-	if len(envelopes) != count {
-		t.Errorf("%d envelopes", len(envelopes))
+	if len(envelopes) != count || len(nonces) != count/2 {
+		t.Errorf("%d envelopes, %d nonces", len(envelopes), len(nonces))
 	}
 }
 
 type counted struct {
 	Envelope message.Hash `json:"envelope"`
 	Time     message.Time `json:"time"`
+	Expires  message.Time `json:"expires"`
+	Nonce    string       `json:"nonce"`
 }
 
 // read reads on, and gives each record to the fraud role's decider.

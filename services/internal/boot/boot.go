@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/countersign/countersign/internal/config"
@@ -39,20 +38,12 @@ const (
 	exitUsage   = 2
 )
 
-// gcPercent lets the heap grow to four times what is live before it is
-// collected, instead of twice: a service's live heap is a few MiB, and at twice
-// that the collector runs dozens of times a second at full load. It is not more,
-// because a large batch can make some 20 MiB live for a moment, and a service
-// should stay below 100 MiB. A fixed limit would do harm where more than that
-// lives, as much history does. GOGC in the environment goes before it.
-const gcPercent = 300
-
 // Main runs the command that the arguments name and ends the process: 0 after
 // an orderly end (also by SIGINT or SIGTERM), 1 after an error, 2 for a wrong
 // command line.
 func Main(service string, commands ...Command) {
-	if _, set := os.LookupEnv("GOGC"); !set {
-		debug.SetGCPercent(gcPercent)
+	if _, set := os.LookupEnv("GOGC"); !set { // the operator's goes before ours
+		collectByWhatIsLive()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, service, commands, os.Args[1:], os.Stderr)

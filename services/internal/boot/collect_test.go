@@ -1,0 +1,44 @@
+package boot_test
+
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/services/internal/boot"
+)
+
+func TestPercentFor(t *testing.T) {
+	const mib = 1 << 20
+	for live, want := range map[uint64]int{
+		0: 300, mib: 300, 16 * mib: 300, 32 * mib: 150, 48 * mib: 100, 96 * mib: 50, 192 * mib: 25, 4096 * mib: 25,
+	} {
+		if got := boot.PercentFor(live); got != want {
+			t.Errorf("%d MiB live: %d, want %d", live/mib, got, want)
+		}
+	}
+}
+
+// TestCollectByWhatIsLive: the percentage follows what is live, both ways.
+func TestCollectByWhatIsLive(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	boot.CollectByWhatIsLive()
+	ballast := make([]byte, 96<<20)
+	wantPercent(t, 40, 50)
+	runtime.KeepAlive(ballast)
+	wantPercent(t, boot.MostPercent, boot.MostPercent)
+}
+
+func wantPercent(t *testing.T, least, most uint64) {
+	t.Helper()
+	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		runtime.GC()
+		if metrics.Read(sample); least <= sample[0].Value.Uint64() && sample[0].Value.Uint64() <= most {
+			return
+		}
+	}
+	t.Fatalf("%d percent, want %d to %d", sample[0].Value.Uint64(), least, most)
+}
