@@ -10,7 +10,6 @@ import (
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/approval"
-	"github.com/countersign/countersign/policy/authorization"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/fraud"
 	"github.com/countersign/countersign/policy/ruled"
