@@ -29,6 +29,7 @@ const (
 	WarnKinds          = "not_of_all_kinds"
 	WarnUnused         = "unused"
 	WarnUnusedApprover = "approvers_ignored" // of a rule that does not ask
+	WarnGranted        = "granted_in_vain"   // no rule of a role lets the kind through
 )
 
 // Check returns what in the rules of all roles is most likely not meant, in
@@ -84,6 +85,23 @@ func (c *checker) section(role string, set *Set) {
 	}
 	for i := range views {
 		c.duplicates(role, views, i)
+	}
+	c.granted(role, set)
+}
+
+// granted warns of kinds that a grant gives and no rule of the role lets through.
+func (c *checker) granted(role string, set *Set) {
+	warned := map[message.Kind]bool{}
+	for _, g := range c.doc.Grants {
+		for _, kind := range g.Kinds {
+			lets := func(r *rule) bool {
+				return r.Effect != document.EffectDeny && (len(r.Kinds) == 0 || slices.Contains(r.Kinds, kind))
+			}
+			if !warned[kind] && !slices.ContainsFunc(set.rules, lets) {
+				warned[kind] = true
+				c.warn(role, "", WarnGranted, "%s is granted, and no rule allows or asks about it; add one, or take the grant back", kind)
+			}
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ type Deployment struct {
 // unknown deployment it takes the id and the required roles for granted.
 func Check(doc *document.Document, files map[string]*document.ListFile, d Deployment, now time.Time) Report {
 	faults := validate(doc, d)
-	if !now.Before(doc.Expires.Time) {
+	if !doc.Expires.IsZero() && !now.Before(doc.Expires.Time) {
 		faults = append(faults, fmt.Errorf("the document expired at %s", doc.Expires.Format(time.RFC3339)))
 	}
 	active := &document.Active{Document: doc}
@@ -70,11 +70,13 @@ func validate(doc *document.Document, d Deployment) []error {
 		if err != nil {
 			return []error{err}
 		}
+		var faults []error
 		if _, err := message.ParseHash(doc.Deployment); err != nil {
-			return []error{fmt.Errorf("deployment: %w", err)}
+			faults = append(faults, fmt.Errorf("deployment: %w", err))
 		}
 		changed := *doc
-		changed.Deployment, doc, d = stood.ID.String(), &changed, stood
+		changed.Deployment = stood.ID.String()
+		return append(faults, each(changed.Validate(stood.Genesis))...)
 	}
 	return each(doc.Validate(d.Genesis))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/trial"
 )
 
@@ -75,11 +76,11 @@ func (f explainFlags) explain(ctx context.Context, path string) (v explainView, 
 		return f.explainCase(ctx, d)
 	case f.config != "":
 		return f.explainRecorded(ctx, d)
-	case f.descriptor != "" && f.user != "":
+	case f.user != "":
 		return f.explainStatement(ctx, d)
 	}
 	return v, advise(errors.New("where the request comes from is not said"),
-		"give --cases FILE, or --config FILE, or --descriptor FILE and --user ID")
+		"give --cases FILE, or --config FILE, or --user ID with --descriptor FILE (wallet.create has none)")
 }
 
 func (f explainFlags) explainCase(ctx context.Context, d draft) (v explainView, err error) {
@@ -102,6 +103,19 @@ func (f explainFlags) explainCase(ctx context.Context, d draft) (v explainView, 
 	return explained(filing, decision, c.User, c.At.Time), nil
 }
 
+// readDescriptor reads the descriptor of what a statement is about: a new wallet
+// has none yet.
+func (f explainFlags) readDescriptor() ([]byte, error) {
+	if f.descriptor == "" {
+		return []byte("{}"), nil
+	}
+	b, err := os.ReadFile(f.descriptor)
+	if err != nil {
+		return nil, fmt.Errorf("reading descriptor: %w", err)
+	}
+	return bytes.TrimSpace(b), nil // an editor's line end is no part of it
+}
+
 // explainStatement tries a statement out as if a user had signed it.
 func (f explainFlags) explainStatement(ctx context.Context, d draft) (v explainView, err error) {
 	if err := d.sound(); err != nil {
@@ -115,11 +129,13 @@ func (f explainFlags) explainStatement(ctx context.Context, d draft) (v explainV
 	if err != nil {
 		return v, fmt.Errorf("reading statement: %w", err)
 	}
-	descriptor, err := os.ReadFile(f.descriptor)
-	if err != nil {
-		return v, fmt.Errorf("reading descriptor: %w", err)
+	if !slices.ContainsFunc(d.doc.Users, func(u document.User) bool { return u.ID == f.user }) {
+		return v, advise(fmt.Errorf("the document has no user %q", f.user), "give --user with an id of the document's users")
 	}
-	descriptor = bytes.TrimSpace(descriptor) // an editor's line end is no part of it
+	descriptor, err := f.readDescriptor()
+	if err != nil {
+		return v, err
+	}
 	sandbox, err := trial.NewSandbox(d.doc, d.files)
 	if err != nil {
 		return v, err

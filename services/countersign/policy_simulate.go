@@ -83,6 +83,9 @@ func (f simulateFlags) simulate(ctx context.Context, path string) (s trial.Simul
 }
 
 func adviseDatabase(err error) error {
+	if errors.Is(err, trial.ErrExpired) {
+		return advise(err, "write a later expires into the draft")
+	}
 	return advise(err, "check that the database is reachable and prepared by this release: countersign database init --help")
 }
 

@@ -51,6 +51,8 @@ and use it from another terminal: export COUNTERSIGN_PROFILE=DIR/dev.json
                                   countersign wallet create --label first`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          noCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "write one JSON document to standard output")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
