@@ -40,7 +40,7 @@ func counting(t *testing.T) (*world, *readings) {
 	w.v, err = countersigned.New(countersigned.Config{
 		Genesis: w.d.Genesis, Deployment: w.d.ID, Keyring: w.d.Keyrings["signing"], Instance: "signing-1",
 		Store: w.store, Seeds: wallet.NewSoftwareSource(), Interpreter: in,
-		Policy: w.policy, Attester: attester, Now: w.clock.Now, Elapsed: w.clock.Elapsed,
+		Policy: w.policy, Examine: w.examine, Attester: attester, Now: w.clock.Now, Elapsed: w.clock.Elapsed,
 	})
 	must(t, err)
 	t.Cleanup(w.v.Close)
