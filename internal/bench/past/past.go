@@ -14,6 +14,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -73,13 +74,18 @@ func Fill(ctx context.Context, db *sql.DB, p Plan) error {
 	if err := prepare(ctx, db, p, tables); err != nil {
 		return err
 	}
-	work, inner := errgroup.WithContext(ctx)
-	work.SetLimit(writers)
-	for _, t := range tables {
-		work.Go(func() error { return t.write(inner, db, p.Count) })
-	}
-	if err := work.Wait(); err != nil {
-		return err
+	// Requests come last: one without a result is one that the signing service
+	// would end, and whose result it would write.
+	isRequest := func(t table) bool { return t.name == "request" }
+	for _, some := range [][]table{slices.DeleteFunc(slices.Clone(tables), isRequest), tables[slices.IndexFunc(tables, isRequest):][:1]} {
+		work, inner := errgroup.WithContext(ctx)
+		work.SetLimit(writers)
+		for _, t := range some {
+			work.Go(func() error { return t.write(inner, db, p.Count) })
+		}
+		if err := work.Wait(); err != nil {
+			return err
+		}
 	}
 	for _, t := range tables {
 		if err := t.tidy(ctx, db); err != nil {
