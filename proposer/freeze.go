@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
@@ -22,9 +23,8 @@ var freezing = []message.Kind{message.KindWalletFreeze, message.KindUserFreeze}
 // asks for a freeze, signed by a key of an approver or policy admin. Everybody
 // else learns no more than that they are not let in. The body can be read again.
 //
-// What counts against the person's rate is the statement: somebody who has read
-// one of them and sends it again and again uses up that one's rate, not the
-// person's.
+// A statement counts against the person's rate once. Somebody who has read one
+// and sends it again and again uses up that one's rate, not the person's.
 func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (name, rated string, err error) {
 	active := s.policy.Active()
 	if active == nil {
@@ -48,5 +48,33 @@ func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (name, rated st
 	if reason != nil {
 		return "", "", errNoCredential
 	}
-	return name, name + " " + statement.ID, nil
+	if s.froze.again(statement.ID) {
+		return name, name + " " + statement.ID, nil
+	}
+	return name, name, nil
+}
+
+// maxSeen bounds the statements that are remembered. Who is forgotten counts
+// against the person once more.
+const maxSeen = 4096
+
+// seen remembers statements that asked for a freeze. It is safe for concurrent
+// use.
+type seen struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+// again says whether a statement came before.
+func (s *seen) again(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids[id] {
+		return true
+	}
+	if s.ids == nil || len(s.ids) >= maxSeen {
+		s.ids = map[string]bool{}
+	}
+	s.ids[id] = true
+	return false
 }

@@ -61,3 +61,23 @@ func TestAttackFreezeAsEntry(t *testing.T) {
 	// Nor does it show what others have.
 	wantProblem(t, w.do(w.client(false), w.request(http.MethodGet, "/v1/requests", nil, "")), proposer.CodeUnauthenticated)
 }
+
+// TestFreezeRates: an approver's new freezes count against the approver's own
+// rate; one that somebody has read and sends again and again does not.
+func TestFreezeRates(t *testing.T) {
+	b, _ := memoryBackend(t)
+	w := start(t, b, func(cfg *proposer.Config) { cfg.Limits.Submissions = proposer.Rate{PerSecond: 1, Burst: 3} })
+	send := func(statement []byte) answer {
+		return w.do(w.client(false), w.signed(statement, w.d.ApproverKey, ""))
+	}
+	first := w.freezeStatement()
+	wantRequest(t, send(first), http.StatusAccepted)
+	for range 3 {
+		wantRequest(t, send(first), http.StatusAccepted)
+	}
+	wantProblem(t, send(first), proposer.CodeRateLimited)
+	// AttackReplayedFreeze: the person's others get through, as many as they may.
+	wantRequest(t, send(w.freezeStatement()), http.StatusAccepted)
+	wantRequest(t, send(w.freezeStatement()), http.StatusAccepted)
+	wantProblem(t, send(w.freezeStatement()), proposer.CodeRateLimited)
+}

@@ -92,6 +92,7 @@ type Server struct {
 	waiters    chan struct{}
 	lists      turns
 	buckets    buckets
+	froze      seen
 	places     *places
 	follower   *follower
 	stopping   context.Context

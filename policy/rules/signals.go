@@ -9,6 +9,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/ledger"
 	"github.com/countersign/countersign/transaction"
 )
 
@@ -233,27 +234,25 @@ func gasAbove(e *evaluation, args []ref.Val) ref.Val {
 }
 
 func nonceReused(e *evaluation, _ []ref.Val) ref.Val {
-	n, failed := e.nonce()
-	if failed != nil {
-		return failed
-	}
-	reused := e.facts.History.Nonce().Reused
-	if reused {
-		e.fire(CodeNonceReused, "nonce_reused: nonce %d was approved before in another request", n)
-	}
-	return types.Bool(reused)
+	return e.nonceSignal(CodeNonceReused, "nonce_reused: nonce %d was approved before in another request",
+		func(n ledger.Nonce) bool { return n.Reused })
 }
 
 func nonceReplaces(e *evaluation, _ []ref.Val) ref.Val {
+	return e.nonceSignal(CodeNonceReplaces, "nonce_replaces: nonce %d again, with the same content and a higher fee",
+		func(n ledger.Nonce) bool { return n.Replaces })
+}
+
+func (e *evaluation) nonceSignal(code, evidence string, fires func(ledger.Nonce) bool) ref.Val {
 	n, failed := e.nonce()
 	if failed != nil {
 		return failed
 	}
-	replaces := e.facts.History.Nonce().Replaces
-	if replaces {
-		e.fire(CodeNonceReplaces, "nonce_replaces: nonce %d again, with the same content and a higher fee", n)
+	fired := fires(e.facts.History.Nonce())
+	if fired {
+		e.fire(code, evidence, n)
 	}
-	return types.Bool(replaces)
+	return types.Bool(fired)
 }
 
 func nonceGap(e *evaluation, args []ref.Val) ref.Val {
