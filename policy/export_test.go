@@ -1,5 +1,11 @@
 package policy
 
+import (
+	"strconv"
+
+	"github.com/countersign/countersign/internal/message"
+)
+
 // DecodeEntry decodes the body of one entry of a record chain and encodes it
 // again, for the fuzz test of the format.
 func DecodeEntry(body []byte) (again []byte, err error) {
@@ -16,3 +22,21 @@ func DecodeEntry(body []byte) (again []byte, err error) {
 
 // Remembering is a request as the runtime gives it to deciders.
 func Remembering(r Request) Request { return r.remembering() }
+
+// Freezes is a memory of freezes alone.
+type Freezes struct{ memory }
+
+// Frozen returns so many freezes by somebody, each of another wallet.
+func Frozen(by string, at message.Time, count int) *Freezes {
+	f := &Freezes{memory{freezes: newFreezes()}}
+	for i := range count {
+		id := strconv.Itoa(i)
+		f.freezes.add(&freezing{Request: id, Wallet: id, By: by, Time: at})
+	}
+	return f
+}
+
+// TooMany says why one more freeze by somebody is not kept.
+func (f *Freezes) TooMany(r Request, by string) []message.Reason {
+	return f.tooMany(r, &freezing{Wallet: "another", By: by})
+}

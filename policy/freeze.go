@@ -24,6 +24,7 @@ type freezing struct {
 type freezes struct {
 	known map[string]*freezing // by request
 	of    map[stopped][]*freezing
+	by    map[string][]*freezing
 	users bool // whether any stops a user
 }
 
@@ -33,7 +34,7 @@ type stopped struct{ wallet, user string }
 func (f *freezing) target() stopped { return stopped{f.Wallet, f.User} }
 
 func newFreezes() freezes {
-	return freezes{known: map[string]*freezing{}, of: map[stopped][]*freezing{}}
+	return freezes{known: map[string]*freezing{}, of: map[stopped][]*freezing{}, by: map[string][]*freezing{}}
 }
 
 // add counts a freeze; the same one twice is one.
@@ -43,16 +44,16 @@ func (f *freezes) add(one *freezing) {
 	}
 	f.known[one.Request] = one
 	f.of[one.target()] = append(f.of[one.target()], one)
+	f.by[one.By] = append(f.by[one.By], one)
 	f.users = f.users || one.User != ""
 }
 
 // stops returns a freeze that stops a request, of those before and of this batch;
 // nil if there is none.
 func (m *memory) stops(r Request) *freezing {
-	anybody := func(*freezing) bool { return true }
 	if r.Meaning.Wallet != "" {
-		if f := m.inForce(r, stopped{wallet: r.Meaning.Wallet}, anybody); f != nil {
-			return f
+		if of := m.inForce(r, stopped{wallet: r.Meaning.Wallet}, anybody); len(of) > 0 {
+			return of[0]
 		}
 	}
 	if !m.freezes.users && !slices.ContainsFunc(m.fresh, func(f *freezing) bool { return f.User != "" }) {
@@ -63,20 +64,26 @@ func (m *memory) stops(r Request) *freezing {
 	if reason != nil {
 		return nil
 	}
-	return m.inForce(r, stopped{user: user.ID}, anybody)
+	if of := m.inForce(r, stopped{user: user.ID}, anybody); len(of) > 0 {
+		return of[0]
+	}
+	return nil
 }
 
-// inForce returns a freeze of a wallet or user that the policy document does not
-// take back, and that is one of those wanted.
-func (m *memory) inForce(r Request, target stopped, wanted func(*freezing) bool) *freezing {
+// anybody stands for all who freeze.
+const anybody = ""
+
+// inForce returns somebody's freezes of a wallet or user that the policy document
+// does not take back, the oldest first.
+func (m *memory) inForce(r Request, target stopped, by string) (out []*freezing) {
 	for _, list := range [][]*freezing{m.freezes.of[target], m.fresh} {
 		for _, f := range list {
-			if f.target() == target && wanted(f) && !r.Policy.Thaws(f.Request, f.By, f.Time.Time) {
-				return f
+			if f.target() == target && (by == anybody || f.By == by) && !r.Policy.Thaws(f.Request, f.By, f.Time.Time) {
+				out = append(out, f)
 			}
 		}
 	}
-	return nil
+	return out
 }
 
 func (f *freezing) rejection() Decision {
@@ -88,34 +95,78 @@ func (f *freezing) rejection() Decision {
 		fmt.Sprintf("%s is frozen by %s (request %s): %s", what, f.By, f.Request, f.Reason))}
 }
 
+// Bounds of what one person's freezes may be.
+const (
+	// maxSame is how many may stop the same wallet or user. There may be a second
+	// one, so that it stops what a document would let through that was signed when
+	// only the first was known; but not so many that no document can name them all.
+	maxSame = 4
+	// maxInForce is how many there may be in all: each is on record for good, and in
+	// the memory of every instance.
+	maxInForce = 10_000
+)
+
+// Reason codes of freezes; they are stable.
+const (
+	// ReasonThawed: the policy document takes back the freeze that is asked for.
+	ReasonThawed = "thawed"
+	// ReasonFreezes: the same person has frozen too much.
+	ReasonFreezes = "too_many_freezes"
+)
+
 // freeze decides on a request to freeze: it is approved for everybody who may ask
-// for it. One person's second freeze of what the first one stops is not recorded:
-// a document would have to thaw each.
+// for it, unless it would stop nothing, or add nothing.
 func (m *memory) freeze(it *item) Decision {
 	user, reason := it.request.User()
 	if reason != nil {
 		return Decision{Verdict: Reject, Reasons: []message.Reason{*reason}}
 	}
-	asked := it.request.Meaning.Freeze
-	if _, known := it.request.Policy.User(asked.User); asked.User != "" && !known {
+	asked, policy := it.request.Meaning.Freeze, it.request.Policy
+	if _, known := policy.User(asked.User); asked.User != "" && !known {
 		return Decision{Verdict: Reject, Reasons: because(ReasonUnknownUser, "the policy document has no such user")}
 	}
 	one := &freezing{
 		Request: it.task.Request.String(), Wallet: asked.Wallet, User: asked.User,
 		By: user.ID, Reason: asked.Reason, Time: message.At(m.watch.Read().Wall),
 	}
-	if old := m.byRequest(one.Request); old != nil {
+	old := m.byRequest(one.Request)
+	if old != nil {
 		if old.target() != one.target() || old.By != one.By {
 			return Decision{Verdict: Reject, Reasons: because(ReasonFreezeID, "another freeze was asked for under this id")}
 		}
+		one = old
+	}
+	if policy.Thaws(one.Request, one.By, one.Time.Time) {
+		return Decision{Verdict: Reject, Reasons: because(ReasonThawed, "the policy document takes back this freeze by "+one.By+": nothing is stopped")}
+	}
+	if old != nil {
 		return Decision{Verdict: Approve}
 	}
-	mine := func(f *freezing) bool { return f.By == one.By }
-	if f := m.inForce(it.request, one.target(), mine); f != nil {
-		return Decision{Verdict: Approve, Reasons: because(ReasonFrozen, "request "+f.Request+" has frozen it already, and is the one to thaw")}
+	if reasons := m.tooMany(it.request, one); reasons != nil {
+		return Decision{Verdict: Reject, Reasons: reasons}
 	}
 	m.fresh = append(m.fresh, one)
 	return Decision{Verdict: Approve}
+}
+
+// tooMany says why one more freeze by somebody is not kept; nil if it is.
+func (m *memory) tooMany(r Request, one *freezing) []message.Reason {
+	if of := m.inForce(r, one.target(), one.By); len(of) >= maxSame {
+		return because(ReasonFrozen,
+			fmt.Sprintf("%s has frozen it %d times already, last by request %s: this one is not kept", one.By, len(of), of[len(of)-1].Request))
+	}
+	all := 0
+	for _, list := range [][]*freezing{m.freezes.by[one.By], m.fresh} {
+		for _, f := range list {
+			if f.By == one.By && !r.Policy.Thaws(f.Request, f.By, f.Time.Time) {
+				all++
+			}
+		}
+	}
+	if all < maxInForce {
+		return nil
+	}
+	return because(ReasonFreezes, fmt.Sprintf("%d freezes by %s are in force: a policy document must take them back first", all, one.By))
 }
 
 // byRequest returns the freeze that a request has made; nil if it made none.

@@ -269,19 +269,17 @@ func TestPolicyUpdateIsExamined(t *testing.T) {
 	w.wantDecision(i, carried(w.policies.Active().Bundle), message.Reject, policy.ReasonPolicy)
 }
 
-// TestAttackFreezesWithoutEnd: one person's freezes of one wallet are one on
-// record, and a document takes all of somebody's back at once.
+// TestAttackFreezesWithoutEnd: one person's freezes of one wallet are no more than
+// a document can name, and a document takes all of somebody's back at once.
 func TestAttackFreezesWithoutEnd(t *testing.T) {
 	w := initialised(t)
 	wallet, transfer := w.owned()
 	i := w.start(always(policy.Approve)).ready()
-	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, "")
-	before := w.rows()
-	for range 3 {
-		w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, policy.ReasonFrozen)
+	for range 4 {
+		w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, "")
 	}
-	if n := w.rows(); n != before {
-		t.Errorf("%d more rows", n-before)
+	for range 3 {
+		w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Reject, policy.ReasonFrozen)
 	}
 	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.Admins[0]), message.Approve, "") // another person's own
 	thaw := func(version int, by ...string) {
@@ -323,4 +321,82 @@ func TestFreezeOfNobody(t *testing.T) {
 	w := initialised(t)
 	i := w.start(always(policy.Approve)).ready()
 	w.wantDecision(i, w.freeze("", "alyce", w.Deployment.ApproverKey), message.Reject, policy.ReasonUnknownUser)
+}
+
+// TestFreezeWhileThawIsOnItsWay: a document that was signed when one freeze was
+// known does not take back another one that the same person has asked for since.
+func TestFreezeWhileThawIsOnItsWay(t *testing.T) {
+	w := initialised(t)
+	wallet, transfer := w.owned()
+	i := w.start(always(policy.Approve)).ready()
+	first, second := w.freeze(wallet, "", w.Deployment.ApproverKey), w.freeze(wallet, "", w.Deployment.ApproverKey)
+	w.wantDecision(i, first, message.Approve, "")
+	w.wantDecision(i, second, message.Approve, "")
+	thaw := func(version int, freezes ...queue.Task) {
+		w.policies.set(w.Deployment.Active(func(d *document.Document) {
+			d.Version = version
+			for _, one := range freezes {
+				d.Thaw = append(d.Thaw, one.Request.String())
+			}
+		}))
+		w.openEpoch()
+		i = w.start(always(policy.Approve)).ready()
+	}
+	thaw(2, first)
+	w.wantDecision(i, transfer(), message.Reject, policy.ReasonFrozen)
+	thaw(3, first, second)
+	w.wantDecision(i, transfer(), message.Approve, "")
+}
+
+// TestFreezeThatStopsNothing: who freezes what the policy document takes back
+// beforehand is told, and does not go away believing that all is stopped.
+func TestFreezeThatStopsNothing(t *testing.T) {
+	w := initialised(t)
+	wallet, transfer := w.owned()
+	named := w.freeze("", deploymenttest.User, w.Deployment.Admins[0])
+	w.policies.set(w.Deployment.Active(func(d *document.Document) {
+		d.Version, d.Thaw = 2, []string{named.Request.String()}
+		d.ThawAll = []document.Thaw{{By: "approver:bob", Until: document.At(w.clock.Now().Add(time.Hour))}}
+	}))
+	w.openEpoch()
+	i := w.start(always(policy.Approve)).ready()
+	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Reject, policy.ReasonThawed)
+	w.wantDecision(i, named, message.Reject, policy.ReasonThawed)
+	w.wantDecision(i, transfer(), message.Approve, "")
+	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.Admins[0]), message.Approve, "")
+	w.wantDecision(i, transfer(), message.Reject, policy.ReasonFrozen)
+}
+
+// TestAttackFreezeEverything: who has a freezer's key cannot fill the records and
+// the memory of a role with freezes of wallets that need not even be there; others
+// still can freeze, and so can that person once a document has taken them back.
+func TestAttackFreezeEverything(t *testing.T) {
+	d := deploymenttest.New(t)
+	const most, bob = 10_000, "approver:bob"
+	at := message.At(time.Now())
+	frozen := policy.Frozen(bob, at, most)
+	thawing := d.Active(func(doc *document.Document) {
+		doc.ThawAll = []document.Thaw{{By: bob, Until: document.At(at.Time)}}
+	})
+	for name, tc := range map[string]struct {
+		frozen *policy.Freezes
+		active *document.Active
+		by     string
+		reason string
+	}{
+		"ok/the-last":       {policy.Frozen(bob, at, most-1), d.Active(nil), bob, ""},
+		"fail/one-more":     {frozen, d.Active(nil), bob, policy.ReasonFreezes},
+		"ok/somebody-else":  {frozen, d.Active(nil), "admin:ada", ""},
+		"ok/all-taken-back": {frozen, thawing, bob, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if reasons := tc.frozen.TooMany(policy.Request{Policy: tc.active}, tc.by); len(reasons) > 0 {
+				got = reasons[0].Code
+			}
+			if got != tc.reason {
+				t.Errorf("%q, want %q", got, tc.reason)
+			}
+		})
+	}
 }

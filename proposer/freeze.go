@@ -23,8 +23,9 @@ var freezing = []message.Kind{message.KindWalletFreeze, message.KindUserFreeze}
 // asks for a freeze, signed by a key of an approver or policy admin. Everybody
 // else learns no more than that they are not let in. The body can be read again.
 //
-// A statement counts against the person's rate once. Somebody who has read one
-// and sends it again and again uses up that one's rate, not the person's.
+// A statement counts against the person's rate until it was let in, and from then
+// on against its own: somebody who has read one and sends it again and again uses
+// up that one's rate, not the person's.
 func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (name, rated string, err error) {
 	active := s.policy.Active()
 	if active == nil {
@@ -48,33 +49,38 @@ func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (name, rated st
 	if reason != nil {
 		return "", "", errNoCredential
 	}
-	if s.froze.again(statement.ID) {
-		return name, name + " " + statement.ID, nil
+	if !s.froze.has(statement.ID) {
+		if err := s.allow(route{method: http.MethodPost}, name); err != nil {
+			return "", "", err
+		}
+		s.froze.add(statement.ID)
 	}
-	return name, name, nil
+	return name, name + " " + statement.ID, nil
 }
 
 // maxSeen bounds the statements that are remembered. Who is forgotten counts
 // against the person once more.
 const maxSeen = 4096
 
-// seen remembers statements that asked for a freeze. It is safe for concurrent
-// use.
+// seen remembers statements that asked for a freeze and were let in. It is safe for
+// concurrent use.
 type seen struct {
 	mu  sync.Mutex
 	ids map[string]bool
 }
 
-// again says whether a statement came before.
-func (s *seen) again(id string) bool {
+// has says whether a statement came before.
+func (s *seen) has(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ids[id] {
-		return true
-	}
+	return s.ids[id]
+}
+
+func (s *seen) add(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.ids == nil || len(s.ids) >= maxSeen {
 		s.ids = map[string]bool{}
 	}
 	s.ids[id] = true
-	return false
 }

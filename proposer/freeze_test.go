@@ -72,12 +72,18 @@ func TestFreezeRates(t *testing.T) {
 	}
 	first := w.freezeStatement()
 	wantRequest(t, send(first), http.StatusAccepted)
-	for range 3 {
+	for range 2 {
 		wantRequest(t, send(first), http.StatusAccepted)
 	}
 	wantProblem(t, send(first), proposer.CodeRateLimited)
 	// AttackReplayedFreeze: the person's others get through, as many as they may.
 	wantRequest(t, send(w.freezeStatement()), http.StatusAccepted)
 	wantRequest(t, send(w.freezeStatement()), http.StatusAccepted)
-	wantProblem(t, send(w.freezeStatement()), proposer.CodeRateLimited)
+	// AttackFreezeSentTwice: what was refused once does not slip in as sent again.
+	late := w.freezeStatement()
+	for range 3 {
+		wantProblem(t, send(late), proposer.CodeRateLimited)
+	}
+	w.clock.Advance(time.Second)
+	wantRequest(t, send(late), http.StatusAccepted)
 }
