@@ -22,7 +22,7 @@ func (v *validator) rules() {
 	if n := len(r.Authorization) + len(r.Fraud) + len(r.Approval); n > MaxRules {
 		v.fault("rules: %d of them, more than %d", n, MaxRules)
 	}
-	for _, role := range []string{message.RoleAuthorization, message.RoleFraud, message.RoleApproval} {
+	for _, role := range message.PolicyRoles() {
 		ids := map[string]bool{}
 		for _, rule := range r.Of(role) {
 			where := fmt.Sprintf("rules: %s: %q", role, rule.ID)

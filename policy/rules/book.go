@@ -23,6 +23,7 @@ type book struct {
 	of      map[string][]string // groups by member
 	assets  map[string]*document.Asset
 	named   map[string]*document.Asset // by CAIP-19
+	literal map[string]bool            // CAIP-19 assets that stand in conditions
 	calls   map[[4]byte][]declared
 	known   map[string]string // inline accounts, and the list each is on
 	similar map[string][]string
@@ -47,7 +48,7 @@ type declared struct {
 func newBook(doc *document.Document, files Files) (*book, []error) {
 	b := &book{
 		lists: map[string]*listing{}, groups: map[string]map[string]bool{}, of: map[string][]string{},
-		assets: map[string]*document.Asset{}, named: map[string]*document.Asset{},
+		assets: map[string]*document.Asset{}, named: map[string]*document.Asset{}, literal: map[string]bool{},
 		calls: map[[4]byte][]declared{}, known: map[string]string{}, similar: map[string][]string{},
 		zones: map[string]*time.Location{},
 	}

@@ -36,7 +36,7 @@ const (
 // the order of the document. None of it keeps the document from counting.
 func Check(doc *document.Document, files Files) []Warning {
 	c := &checker{doc: doc, mentioned: map[string]bool{}}
-	for _, role := range []string{message.RoleAuthorization, message.RoleFraud, message.RoleApproval} {
+	for _, role := range message.PolicyRoles() {
 		set, err := Compile(doc, role, files)
 		if err != nil {
 			c.warn(role, "", WarnFaulty, "%v", err)
@@ -223,11 +223,32 @@ func (c *checker) pair(role string, strong, weak view) {
 // duplicates warns of a rule that another one before it covers.
 func (c *checker) duplicates(role string, views []view, i int) {
 	for _, earlier := range views[:i] {
-		if earlier.Effect == views[i].Effect && earlier.whole == views[i].whole && covers(earlier.rule, views[i].rule) {
+		if earlier.Effect == views[i].Effect && earlier.whole == views[i].whole && covers(earlier.rule, views[i].rule) &&
+			c.asksSame(earlier.rule, views[i].rule) {
 			c.warn(role, views[i].ID, WarnDuplicate, "rule %s has the same effect and condition; remove one", earlier.ID)
 			return
 		}
 	}
+}
+
+// asksSame says whether two rules ask the same people, and as many of them:
+// what others are asked is asked besides.
+func (c *checker) asksSame(r, other *rule) bool {
+	if r.Effect != document.EffectAsk {
+		return true
+	}
+	people, quorum := c.asked(r)
+	others, otherQuorum := c.asked(other)
+	return quorum == otherQuorum && slices.Equal(people, others)
+}
+
+// asked are the ids that a rule asks, in one order, and how many must agree.
+func (c *checker) asked(r *rule) (ids []string, quorum int) {
+	ids, quorum = r.Approvers, r.Quorum
+	if len(ids) == 0 {
+		ids, quorum = c.doc.Approval.Approvers, c.doc.Approval.Quorum
+	}
+	return slices.Compact(slices.Sorted(slices.Values(ids))), quorum
 }
 
 // covers says whether one rule is about every kind that another is about.

@@ -12,12 +12,21 @@ import (
 
 // warnings are those of approval rules, without those about unused names.
 func warnings(list ...document.Rule) (out []string) {
-	for _, w := range rules.Check(documentOf(list...), nil) {
+	doc := documentOf(list...)
+	doc.Approval = document.Approval{Approvers: []string{"bob"}, Quorum: 1}
+	for _, w := range rules.Check(doc, nil) {
 		if w.Role == message.RoleApproval && w.Rule != "" {
 			out = append(out, w.Code+" "+w.Rule)
 		}
 	}
 	return out
+}
+
+// asking makes a rule that asks others than the section approval does.
+func asking(id string, quorum int, approvers ...string) document.Rule {
+	r := of(id, ask(`tx.nonce > 3u`))
+	r.Approvers, r.Quorum = approvers, quorum
+	return r
 }
 
 // of makes a rule one of transactions, under another id.
@@ -50,6 +59,11 @@ func TestCheck(t *testing.T) {
 		"allow under ask":        {[]document.Rule{of("s", ask(`tx.nonce > 3u`)), of("a", allow(`tx.nonce > 3u`))}, []string{"unreachable a"}},
 		"unknown under ask":      {[]document.Rule{of("s", ask(`tx.nonce > 3u`)), wide}, nil},
 		"duplicate":              {[]document.Rule{of("a", allow(`tx.nonce > 3u`)), of("b", allow(`tx.nonce  > 3u`))}, []string{"duplicate_condition b"}},
+		"ask the same":           {[]document.Rule{asking("a", 2, "bob", "rob"), asking("b", 2, "rob", "bob")}, []string{"duplicate_condition b"}},
+		"ask by the section":     {[]document.Rule{asking("a", 0), asking("b", 1, "bob")}, []string{"duplicate_condition b"}},
+		"ask others":             {[]document.Rule{asking("a", 1, "bob"), asking("b", 1, "rob")}, nil},
+		"ask others besides":     {[]document.Rule{asking("a", 0), asking("b", 1, "rob")}, nil},
+		"ask more of them":       {[]document.Rule{asking("a", 1, "bob", "rob"), asking("b", 2, "bob", "rob")}, nil},
 		"kinds missing":          {[]document.Rule{deny(`tx.value > 5`)}, []string{"not_of_all_kinds tx.value > 5"}},
 		"kind looked at":         {[]document.Rule{deny(`request.kind == "ethereum.transaction" && tx.value > 5`)}, nil},
 		"approvers ignored":      {[]document.Rule{ignored}, []string{"approvers_ignored a"}},

@@ -10,14 +10,20 @@ import (
 )
 
 // Costs, in CEL's units: about one per variable, operator or 10 characters
-// looked at. A unit takes some 20 ns.
+// looked at. A unit takes some 20 ns, and up to 150 in loops within loops over amounts.
 const (
 	// maxCost bounds one rule: at load by the estimate, at run time by what is
 	// spent.
 	maxCost = 500_000
 	// maxTotalCost bounds what all rules of one request spend together.
-	maxTotalCost = 2_000_000
+	maxTotalCost = 1_000_000
 )
+
+// maxAssets is of how many assets that the document does not name the rules of
+// one request look the past up together. Each costs a walk through the approvals
+// of a user or wallet, and one request can move a thousand items, each of which is
+// an asset.
+const maxAssets = 64
 
 // Sizes that estimates take for what depends on the request. A request with
 // more is decided too, until the rule has spent its cost.

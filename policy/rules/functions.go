@@ -268,9 +268,28 @@ func window(v ref.Val) time.Duration {
 	return d.Duration
 }
 
+// look counts an asset that the request brings and of which the past is looked up,
+// and fails where there are too many. Those of the document are the admins' choice.
+func (e *evaluation) look(asset string) (failed ref.Val) {
+	if e.looked[asset] || e.set.book.named[asset] != nil || e.set.book.literal[asset] {
+		return nil
+	}
+	if len(e.looked) == maxAssets {
+		return types.NewErr("the past of more than %d assets was to be looked up", maxAssets)
+	}
+	if e.looked == nil {
+		e.looked = map[string]bool{}
+	}
+	e.looked[asset] = true
+	return nil
+}
+
 func historySum(e *evaluation, args []ref.Val) ref.Val {
 	scope, asset := text(args[0]), text(args[1])
 	id, failed := e.scopeID(scope, asset)
+	if failed == nil {
+		failed = e.look(asset)
+	}
 	if failed != nil {
 		return failed
 	}
@@ -285,6 +304,9 @@ func historyCountOf(e *evaluation, args []ref.Val) ref.Val {
 
 func (e *evaluation) count(scope, asset string, w ref.Val) ref.Val {
 	id, failed := e.scopeID(scope, asset)
+	if failed == nil {
+		failed = e.look(asset)
+	}
 	if failed != nil {
 		return failed
 	}
@@ -292,8 +314,11 @@ func (e *evaluation) count(scope, asset string, w ref.Val) ref.Val {
 }
 
 func historySumTo(e *evaluation, args []ref.Val) ref.Val {
-	to := transaction.Canonical(text(args[0]))
-	return newAmount(e.facts.History.Sum(ledger.ScopeDestination, to, text(args[1]), window(args[2])))
+	to, asset := transaction.Canonical(text(args[0])), text(args[1])
+	if failed := e.look(asset); failed != nil {
+		return failed
+	}
+	return newAmount(e.facts.History.Sum(ledger.ScopeDestination, to, asset, window(args[2])))
 }
 
 func historyCountTo(e *evaluation, args []ref.Val) ref.Val {

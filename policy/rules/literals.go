@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 
-	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/ledger"
 )
@@ -58,8 +56,10 @@ func (c *condition) account(e ast.Expr) {
 
 func (c *condition) call(e ast.Expr, call ast.CallExpr) {
 	switch call.FunctionName() {
-	case operators.Equals, operators.NotEquals:
+	case operators.Equals, operators.NotEquals, operators.In:
 		c.comparison(e, call.Args())
+	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+		c.order(e, call.Args())
 	case "amount":
 		c.amount(call.Args())
 	case "units":
@@ -77,30 +77,6 @@ func (c *condition) call(e ast.Expr, call ast.CallExpr) {
 	c.reach(f, args)
 	for i, arg := range args {
 		c.argument(f.Name, f.Args[i], arg)
-	}
-}
-
-// comparison refuses what CEL accepts and is never true: a kind that there is
-// not, and a value of any type, which may be an amount, beside a number.
-func (c *condition) comparison(e ast.Expr, args []ast.Expr) {
-	for i, arg := range args {
-		if text, ok := stringLiteral(args[1-i]); ok && arg.Kind() == ast.IdentKind && arg.AsIdent() == "request.kind" {
-			c.kind(args[1-i], text)
-		}
-		other := c.ast.GetType(args[1-i].ID())
-		if c.ast.GetType(arg.ID()).Kind() != types.DynKind {
-			continue
-		}
-		switch other.Kind() {
-		case types.IntKind, types.UintKind, types.DoubleKind:
-			c.fault(e, "the type of one side is not known: write amount(...) or int(...) around it")
-		}
-	}
-}
-
-func (c *condition) kind(e ast.Expr, text string) {
-	if !slices.Contains(allKinds(), message.Kind(text)) {
-		c.fault(e, "there is no kind %q", bounded(text))
 	}
 }
 
@@ -161,6 +137,7 @@ func (c *condition) name(form Form, text string) error {
 		if !strings.Contains(text, "/") {
 			return fmt.Errorf("%q is no CAIP-19 asset; write asset(%q) for one of the document", bounded(text), bounded(text))
 		}
+		b.literal[text] = true
 	case Scope, CountScope, Habitual:
 		return checkScope(form, text)
 	case Zone:

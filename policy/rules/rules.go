@@ -46,15 +46,30 @@ type Files interface {
 // the facts. Scopes are those of the package ledger, ids are those of the user,
 // wallet and account, the asset itself, and the destination (CAIP-10).
 type History interface {
+	Totals
+	Destinations
+	Comparisons
+}
+
+// Totals are what history.* reads.
+type Totals interface {
 	// Sum is how much of an asset was approved within the window.
 	Sum(scope, id, asset string, window time.Duration) *big.Int
 	// Count is how many requests were; asset "" means of any.
 	Count(scope, id, asset string, window time.Duration) int
+}
+
+// Destinations tells known destinations from new ones, for the signals.
+type Destinations interface {
 	// FirstUse says that nothing was approved for the destination before.
 	FirstUse(destination string) bool
 	// Lookalike returns an account used before that the destination resembles
 	// and is not.
 	Lookalike(destination string) (known string, ok bool)
+}
+
+// Comparisons hold the request against earlier ones, for the signals.
+type Comparisons interface {
 	// Duplicates is how many requests of the same content were approved within
 	// the window.
 	Duplicates(window time.Duration) int

@@ -148,6 +148,9 @@ func unusual(e *evaluation, args []ref.Val) ref.Val {
 	}
 	fired := false
 	for _, a := range amounts {
+		if failed := e.look(a.Asset); failed != nil {
+			return failed
+		}
 		fired = e.unusualAmount(scope, a.Asset, a.Amount, float64(limit)) || fired
 	}
 	return types.Bool(fired)
