@@ -2,7 +2,6 @@ package ethereum_test
 
 import (
 	"crypto/sha256"
-	"encoding/asn1"
 	"errors"
 	"math/big"
 	"strings"
@@ -216,7 +215,7 @@ func TestWycheproofSecp256k1(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		signature, ok := scalars(unhex(t, c.Sig))
+		signature, ok := vectors.Raw(unhex(t, c.Sig))
 		if !ok {
 			continue // The fault is in the DER, which has no place here.
 		}
@@ -238,18 +237,6 @@ func TestWycheproofSecp256k1(t *testing.T) {
 	if valid < 5 || invalid < 5 {
 		t.Fatalf("only %d valid, %d invalid", valid, invalid)
 	}
-}
-
-func scalars(der []byte) ([]byte, bool) {
-	var n struct{ R, S *big.Int }
-	rest, err := asn1.Unmarshal(der, &n)
-	if err != nil || len(rest) > 0 || n.R.Sign() < 0 || n.S.Sign() < 0 || n.R.BitLen() > 256 || n.S.BitLen() > 256 {
-		return nil, false
-	}
-	if again, err := asn1.Marshal(n); err != nil || string(again) != string(der) {
-		return nil, false
-	}
-	return append(n.R.FillBytes(make([]byte, 32)), n.S.FillBytes(make([]byte, 32))...), true
 }
 
 // TestRFC6979 holds the library that keys sign by against the deterministic

@@ -20,6 +20,9 @@ func TestAttackHashAsMessage(t *testing.T) {
 		"fail/64-digits":     {`{"text":"` + strings.Repeat("ab", 32) + `"}`, true},
 		"fail/0x-64-digits":  {`{"text":"0x` + strings.Repeat("AB", 32) + `"}`, true},
 		"fail/no-text":       {`{"hex":"0xff00ff00ff"}`, true},
+		"fail/0X-and-spaces": {`{"text":" 0X` + strings.Repeat("ab", 32) + `\n"}`, true},
+		"fail/packed":        {`{"hex":"0x` + strings.Repeat("00", 63) + `05"}`, true},
+		"ok/lines":           {`{"text":"log in\r\n\tnonce: 7\n"}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tx := decodeMessage(t, []byte(tc.payload), mainnet(t))

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -76,12 +77,15 @@ func (m *PersonalMessage) Effects() transaction.Effects {
 }
 
 // isHash says whether a message is 32 bytes, or 32 bytes in hex, or none that a
-// person could read.
+// person could read: packed numbers are mostly zeros, which is UTF-8 too.
 func isHash(text []byte) bool {
-	digits := bytes.TrimPrefix(text, []byte("0x"))
+	digits := bytes.TrimPrefix(bytes.ToLower(bytes.TrimSpace(text)), []byte("0x"))
 	_, err := hex.DecodeString(string(digits))
-	return len(text) == 32 || (err == nil && len(digits) == 64) || !utf8.Valid(text)
+	return len(text) == 32 || (err == nil && len(digits) == 64) || !utf8.Valid(text) || bytes.ContainsFunc(text, control)
 }
+
+// control says whether a character is none of a text.
+func control(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
 
 // Digests returns the one digest to be signed.
 func (m *PersonalMessage) Digests() []message.Digest { return []message.Digest{m.digest} }

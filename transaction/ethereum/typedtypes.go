@@ -23,8 +23,9 @@ const (
 	maxStructs   = 32
 	maxMembers   = 128
 	maxValues    = 4096
-	maxDimension = 8  // of arrays
-	maxNesting   = 16 // of structs and arrays in each other
+	maxHashed    = 256 << 10 // bytes of types, once for each struct: go-ethereum writes and hashes them that often
+	maxDimension = 8         // of arrays
+	maxNesting   = 16        // of structs and arrays in each other
 )
 
 // member is a field of a struct as typed data writes it.
@@ -147,7 +148,8 @@ func (s *structs) named(name string, depth int) (*valueType, error) {
 		seen[m.Name] = true
 		t.fields = append(t.fields, field{m.Name, typ})
 	}
-	t.hash = crypto.Keccak256([]byte(t.encodeType()))
+	text := t.encodeType()
+	t.hash, t.hashed = crypto.Keccak256([]byte(text)), len(text)
 	s.done[name] = t
 	return t, nil
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
-// valueReader reads JSON by types and counts the values.
-type valueReader struct{ left int }
+// valueReader reads JSON by types and counts the values, and what their hashes
+// will cost.
+type valueReader struct{ left, hashed int }
 
 // read reads one value. Structs have exactly the members of their type.
 func (r *valueReader) read(t *valueType, raw jsontext.Value, depth int) (any, error) {
@@ -41,6 +42,9 @@ func (r *valueReader) read(t *valueType, raw jsontext.Value, depth int) (any, er
 }
 
 func (r *valueReader) readStruct(t *valueType, raw jsontext.Value, depth int) (any, error) {
+	if r.hashed += t.hashed; r.hashed > maxHashed {
+		return nil, fmt.Errorf("%w: too many structs of such long types", ErrTypedData)
+	}
 	var members map[string]jsontext.Value
 	if raw.Kind() != '{' || message.DecodeStrict(raw, &members) != nil || len(members) != len(t.fields) {
 		return nil, fmt.Errorf("%w: a struct has other members than its type", ErrTypedData)

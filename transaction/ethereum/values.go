@@ -34,8 +34,10 @@ type valueType struct {
 	text   string // as it stands in a signature or in encodeType
 	elem   *valueType
 	fields []field
-	// hash is the type hash of a struct of typed data.
-	hash []byte
+	// hash is the type hash of a struct of typed data, and hashed the number of
+	// bytes that it is the hash of.
+	hash   []byte
+	hashed int
 	// words is the number of 32-byte words in the head of an ABI encoding, and
 	// dynamic whether those are one word that says where the value is.
 	words   int
