@@ -9,7 +9,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/countersign/countersign/internal/strictyaml"
 )
 
 // maxFile is the most bytes that a configuration may have: far more than any
@@ -39,7 +38,7 @@ func Load(path string, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("reading configuration: %w", err)
 	}
-	if err := decode(b, cfg); err != nil {
+	if err := strictyaml.Decode(b, cfg); err != nil {
 		return fmt.Errorf("configuration %s: %w", path, err)
 	}
 	if err := cfg.Validate(); err != nil {
@@ -67,22 +66,6 @@ func readLimited(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has more than %d bytes", path, maxFile)
 	}
 	return b, nil
-}
-
-// decode accepts one YAML document whose every key is known.
-func decode(b []byte, cfg Config) error {
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(cfg); err != nil {
-		if errors.Is(err, io.EOF) {
-			return errors.New("file is empty")
-		}
-		return err
-	}
-	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return errors.New("more than one YAML document")
-	}
-	return nil
 }
 
 // faults collects what Validate finds, so that all of it is reported at once.

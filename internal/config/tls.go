@@ -27,7 +27,7 @@ func (l Listener) Load() (tls.Certificate, error) {
 func CheckPrivate(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("reading private key: %w", err)
+		return fmt.Errorf("reading private file: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return fmt.Errorf("%s has mode %v: %w", path, mode, ErrPermissions)

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign/countersign/internal/strictyaml"
 )
 
 // MaxDocument is the most bytes that a policy document may have, so that its
@@ -23,16 +26,15 @@ var ErrForm = errors.New("not in the form of a policy document")
 
 // Parse reads a policy document strictly: one YAML document in UTF-8, no
 // unknown, misspelled or repeated keys, no anchors, aliases, merge keys,
-// explicit tags or empty values. It does not check what the document says: see
+// explicit tags or empty values, and no number or truth that others
+// might read otherwise. It does not check what the document says: see
 // Validate.
 func Parse(raw []byte) (*Document, error) {
 	if _, err := parseForm(raw); err != nil {
 		return nil, err
 	}
 	var d Document
-	decoder := yaml.NewDecoder(bytes.NewReader(raw))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&d); err != nil {
+	if err := strictyaml.Decode(raw, &d); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}
 	return &d, nil
@@ -72,6 +74,8 @@ func checkNode(n *yaml.Node, depth int) error {
 		return fault("explicit tags are not allowed")
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return fault("empty value: leave the key out or write [] or \"\"")
+	case n.Kind == yaml.ScalarNode && n.Style == 0 && !isPlain(n):
+		return fault(fmt.Sprintf("%q: write a whole number in decimal digits, true or false, or put text into quotes", n.Value))
 	case n.Kind == yaml.MappingNode:
 		if err := checkKeys(n); err != nil {
 			return err
@@ -83,6 +87,26 @@ func checkNode(n *yaml.Node, depth int) error {
 		}
 	}
 	return nil
+}
+
+var (
+	wholeNumber = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,17})$`)
+	otherTruth  = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off)$`)
+)
+
+// isPlain reports whether every reader takes a value without quotes for the
+// same: 010 is eight or ten, 1_000 a number or text, 1.5 cut to 1 or not, and yes
+// is true to some.
+func isPlain(n *yaml.Node) bool {
+	switch n.Tag {
+	case "!!int", "!!float":
+		return wholeNumber.MatchString(n.Value)
+	case "!!bool":
+		return n.Value == "true" || n.Value == "false"
+	case "!!str":
+		return !otherTruth.MatchString(n.Value)
+	}
+	return true
 }
 
 // maxKeys is far above what any mapping of a document needs: the YAML decoder

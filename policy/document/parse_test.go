@@ -62,6 +62,16 @@ func TestAttackAmbiguousYAML(t *testing.T) {
 		"fail/binary-tag":             replace("id: alice", "id: !!binary YWxpY2U="),
 		"fail/empty-value":            replace("quorum: 1", "quorum:"),
 		"fail/null-value":             replace("id: alice", "id: ~"),
+		"fail/fraction":               replace("version: 1\n", "version: 1.5\n"),
+		"fail/exponent":               replace("version: 1\n", "version: 1e0\n"),
+		"fail/octal":                  replace("version: 1\n", "version: 01\n"),
+		"fail/hexadecimal":            replace("version: 1\n", "version: 0x1\n"),
+		"fail/underscored":            replace("version: 1\n", "version: 1_0\n"),
+		"fail/signed":                 replace("version: 1\n", "version: +1\n"),
+		"fail/infinite":               replace("version: 1\n", "version: .inf\n"),
+		"fail/no":                     replace("self_approval: false", "self_approval: no"),
+		"fail/False":                  replace("self_approval: false", "self_approval: False"),
+		"fail/no-as-text":             replace("id: alice", "id: NO"),
 		"fail/two-documents":          good + "---\n" + good,
 		"fail/second-document-broken": good + "---\n{",
 		"fail/not-a-mapping":          "- 1\n",
@@ -199,4 +209,44 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("another document came out")
 		}
 	})
+}
+
+// What is wrong is said by line, field and what is wanted, all of it at once, and
+// without a name of this program.
+func TestParseSaysWhatIsWanted(t *testing.T) {
+	_, err := document.Parse([]byte(`version: "7"
+expires: tomorrow
+users:
+  - {id: alice, keys: [{crv: Ed25519, kty: OKP, x: "="}]}
+grants:
+  users: [alice]
+rules:
+  fraud:
+    - {id: large, efect: deny, when: "true"}
+    - {id: small, effect: ask, when: [], quorum: two}
+approval: {self_approval: perhaps}
+`))
+	want := []string{
+		`line 1: version is "7", want a whole number without quotes`,
+		"line 2: expires: time is not RFC 3339 in whole seconds of UTC, such as 2027-01-31T00:00:00Z",
+		"line 4: users[alice].keys[1].x: ",
+		"line 6: grants is keys with values, want a list: [...], or lines that begin with -",
+		"line 9: rules.fraud[large]: field efect not found: there are id, effect, kinds, when, reason, unknown_calls, approvers, quorum",
+		"line 10: rules.fraud[small].when is a list, want text",
+		`line 10: rules.fraud[small].quorum is "two", want a whole number without quotes`,
+		`line 11: approval.self_approval is "perhaps", want true or false`,
+	}
+	for _, text := range want {
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v\nlacks %q", err, text)
+		}
+	}
+	for _, text := range []string{"!!", "document.", "message.", "[]", "unmarshal"} {
+		if err != nil && strings.Contains(strings.ReplaceAll(err.Error(), "[...]", ""), text) {
+			t.Errorf("%v\nsays %q", err, text)
+		}
+	}
+	if !errors.Is(err, document.ErrForm) || !errors.Is(err, document.ErrTime) {
+		t.Errorf("%v is neither ErrForm nor ErrTime", err)
+	}
 }

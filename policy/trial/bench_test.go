@@ -20,7 +20,7 @@ func BenchmarkSimulate(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	in := trial.Interpreter(deployment, trial.Roles(), r.sandbox)
+	in := trial.Interpreter(deployment, message.PolicyRoles(), r.sandbox)
 	b.ReportAllocs()
 	for done := 0; b.Loop(); done++ {
 		if done%many != 0 {

@@ -1,17 +1,13 @@
 package trial
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/strictyaml"
 	"github.com/countersign/countersign/policy/document"
 )
 
@@ -118,30 +114,13 @@ type Expectation struct {
 // second document, and every case complete. It reports all faults at once.
 func ParseCases(raw []byte) (*Cases, error) {
 	var c Cases
-	decoder := yaml.NewDecoder(bytes.NewReader(raw))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&c); err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrCases, yamlFault(err))
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: more than one YAML document", ErrCases)
+	if err := strictyaml.Decode(raw, &c); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCases, err)
 	}
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCases, err)
 	}
 	return &c, nil
-}
-
-// yamlFault leaves out the names that the keys have in this program.
-func yamlFault(err error) string {
-	var typed *yaml.TypeError
-	if !errors.As(err, &typed) {
-		return strings.TrimPrefix(err.Error(), "yaml: ")
-	}
-	for i, text := range typed.Errors {
-		typed.Errors[i], _, _ = strings.Cut(text, " in type ")
-	}
-	return strings.Join(typed.Errors, "; ")
 }
 
 func (c *Cases) validate() error {

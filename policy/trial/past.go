@@ -9,12 +9,9 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/ledger"
 	"github.com/countersign/countersign/transaction"
 )
-
-// Lookback is how far the rules of a document can look back: what was approved
-// in that time before a period counts in it.
-const Lookback = 31 * 24 * time.Hour
 
 // Recorded is one request as it lies in the database, with what became of it.
 // Nothing in it is verified here but the user's signature.
@@ -77,7 +74,7 @@ const maxAccounts = 4096
 func NewSimulator(active *document.Active, in transaction.Interpreter, since, until time.Time) *Simulator {
 	in.Accounts = transaction.NewAccounts(maxAccounts)
 	return &Simulator{
-		interpreter: in, bench: NewBench(active, since.Add(-Lookback)),
+		interpreter: in, bench: NewBench(active, since.Add(-ledger.Retention)),
 		out: Simulation{
 			Since: since.UTC(), Until: until.UTC(), Changes: []Change{},
 			Verdicts: map[Verdict]int{}, Moves: map[string]int{},

@@ -69,7 +69,7 @@ func (r *recorder) pay(at time.Time, amount string, decisions said) string {
 		r.t.Fatal(err)
 	}
 	one := trial.Recorded{ID: f.Meaning.Statement.ID, Body: body, Submitted: at, Replies: map[string]message.Approval{}}
-	for i, role := range trial.Roles() {
+	for i, role := range message.PolicyRoles() {
 		if decisions[i].Decision != "" {
 			one.Replies[role] = decisions[i]
 		}
@@ -83,7 +83,7 @@ func (r *recorder) simulate(since time.Time) (trial.Simulation, error) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	in := trial.Interpreter(deployment, trial.Roles(), r.sandbox)
+	in := trial.Interpreter(deployment, message.PolicyRoles(), r.sandbox)
 	return trial.NewSimulator(r.sandbox.Active, in, since, since.Add(24*time.Hour)).Run(r.t.Context(), each(r.past))
 }
 
@@ -261,7 +261,7 @@ func TestSimulateReadsOn(t *testing.T) {
 	}
 	broken := errors.New("the database is gone")
 	failing := func(yield func(trial.Recorded, error) bool) { yield(trial.Recorded{}, broken) }
-	simulator := trial.NewSimulator(r.sandbox.Active, trial.Interpreter(message.Hash{}, trial.Roles(), r.sandbox), day, day)
+	simulator := trial.NewSimulator(r.sandbox.Active, trial.Interpreter(message.Hash{}, message.PolicyRoles(), r.sandbox), day, day)
 	if _, err := simulator.Run(t.Context(), failing); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
@@ -281,7 +281,7 @@ func TestExplainRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	simulator := trial.NewSimulator(r.sandbox.Active, trial.Interpreter(deployment, trial.Roles(), r.sandbox), day, day)
+	simulator := trial.NewSimulator(r.sandbox.Active, trial.Interpreter(deployment, message.PolicyRoles(), r.sandbox), day, day)
 	d, f, err := simulator.Explain(t.Context(), each(r.past[:1]), r.past[1])
 	if err != nil || d.Verdict != trial.Ask || f.Meaning.Statement.ID != r.past[1].ID {
 		t.Fatalf("%v, %+v", err, d)

@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/trial"
 )
@@ -115,7 +116,7 @@ func TestTemplatesAreExplained(t *testing.T) {
 					told[strings.Trim(name, "`")] = true
 				}
 			}
-			for _, role := range trial.Roles() {
+			for _, role := range message.PolicyRoles() {
 				for _, rule := range doc.Rules.Of(role) {
 					if !told[rule.ID] {
 						t.Errorf("README.md does not explain rule %s", rule.ID)

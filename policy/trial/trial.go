@@ -24,11 +24,9 @@ import (
 	"github.com/countersign/countersign/transaction"
 )
 
-// roles decide, in the order in which they are shown.
-var roles = []string{message.RoleAuthorization, message.RoleFraud, message.RoleApproval}
-
-// Roles returns the policy roles, whose rules a trial applies.
-func Roles() []string { return slices.Clone(roles) }
+// roles are those whose rules a trial applies, in the order in which they are
+// shown.
+var roles = message.PolicyRoles()
 
 // Verdict is what a role, or all of them, say to a request.
 type Verdict string

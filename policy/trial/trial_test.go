@@ -56,7 +56,7 @@ func TestVerdicts(t *testing.T) {
 			}
 			got := [4]trial.Verdict{d.Verdict}
 			var codes []string
-			for i, role := range trial.Roles() {
+			for i, role := range message.PolicyRoles() {
 				got[i+1] = d.Of(role).Verdict
 				for _, reason := range d.Of(role).Reasons {
 					codes = append(codes, reason.Code)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,28 +15,11 @@ import (
 
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/document/activation"
 	"github.com/countersign/countersign/queue"
 )
-
-// clock is one that a test sets.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
 
 // signed returns the default policy of a version, changed, and signed by these.
 func signed(t *testing.T, d *deploymenttest.Deployment, n int, edit func(*document.Document), admins ...ed25519.PrivateKey) message.PolicyBundle {
@@ -252,11 +234,11 @@ func TestExpiry(t *testing.T) {
 		return d.Policy(func(x *document.Document) { x.Version, x.Expires = n, document.At(at) })
 	}
 	var logged bytes.Buffer
-	c := &clock{now: end.Add(-time.Second)}
+	c := standin.NewClock(end.Add(-time.Second))
 	h := activation.New(d.Genesis, d.ID, b, slog.New(slog.NewTextHandler(&logged, nil)), activation.WithClock(c.Now))
 	b.set(t, until(1, end))
 	refresh(t, h, true, 1)
-	c.set(end)
+	c.Set(end)
 	for range 3 {
 		refresh(t, h, false, 0)
 	}
@@ -264,12 +246,12 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("logged %d times:\n%s", n, logged.String())
 	}
 	// A clock that is put right makes it active again.
-	c.set(end.Add(-time.Minute))
+	c.Set(end.Add(-time.Minute))
 	if h.Active() == nil {
 		t.Fatal("it has not expired")
 	}
 	refresh(t, h, true, 1)
-	c.set(end)
+	c.Set(end)
 	refresh(t, h, false, 0)
 	b.set(t, until(1, end), until(2, end.Add(time.Hour)))
 	refresh(t, h, true, 2)
@@ -281,7 +263,7 @@ func TestAttackExpiredPolicyPutBack(t *testing.T) {
 	end := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	long := d.Policy(nil) // version 1 has not expired
 	short := d.Policy(func(x *document.Document) { x.Version, x.Expires = 2, document.At(end) })
-	c := &clock{now: end.Add(time.Hour)}
+	c := standin.NewClock(end.Add(time.Hour))
 	b.set(t, short)
 	refresh(t, activation.New(d.Genesis, d.ID, b, nil, activation.WithClock(c.Now)), false, 0)
 	// What it replaced does not count again either.
@@ -295,10 +277,10 @@ func TestAttackExpiredPolicyPutBack(t *testing.T) {
 // TestExpiredAdminsStay: whom an expired document named signs the next.
 func TestExpiredAdminsStay(t *testing.T) {
 	c, b := newChange(t), newBoard()
-	k := &clock{now: deploymenttest.Expires.Add(time.Hour)}
+	k := standin.NewClock(deploymenttest.Expires.Add(time.Hour))
 	b.set(t, c.one, c.two, c.forked, signed(t, c.Deployment, 4, func(x *document.Document) {
 		c.introduce(x)
-		x.Expires = document.At(k.now.Add(time.Hour))
+		x.Expires = document.At(k.Now().Add(time.Hour))
 	}, c.dan, c.eve))
 	refresh(t, c.holder(b, activation.WithClock(k.Now)), true, 4)
 }
@@ -351,13 +333,13 @@ var _ activation.Files = (*queue.Queue)(nil)
 func TestAttackOvertakenPolicyOutlivesItsSuccessor(t *testing.T) {
 	d, b := deploymenttest.New(t), newBoard()
 	end := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	c := &clock{now: end.Add(-time.Hour)}
+	c := standin.NewClock(end.Add(-time.Hour))
 	h := activation.New(d.Genesis, d.ID, b, nil, activation.WithClock(c.Now))
 	b.set(t, d.Policy(nil), signed(t, d, 2, func(x *document.Document) {
 		x.Approval.Quorum, x.Expires = 9, document.At(end)
 	}, d.Admins...))
 	refresh(t, h, true, 1)
-	c.set(end)
+	c.Set(end)
 	refresh(t, h, false, 0)
 }
 
