@@ -26,7 +26,7 @@ import (
 func (w *world) goClient(key crypto.Signer, edit func(*client.Config)) *client.Client {
 	w.t.Helper()
 	cfg := client.Config{
-		BaseURL: w.url, Roots: w.ca.pool(), Token: w.token(deploymenttest.User, nil), Key: key, Deployment: w.d.ID,
+		BaseURL: w.url, Roots: w.ca.Pool(), Token: w.token(deploymenttest.User, nil), Key: key, Deployment: w.d.ID,
 		ResultKeys: w.policy.Active().IdentityKeys(message.RoleSigning), Now: w.clock.Now,
 	}
 	if edit != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/database/databasetest"
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/proposer"
 	"github.com/countersign/countersign/proposer/api"
 	"github.com/countersign/countersign/queue"
@@ -289,7 +290,7 @@ func TestAttackTokenInDatabase(t *testing.T) {
 		must(t, rows.Scan(&table))
 		var dump string
 		must(t, db.Owner.QueryRow(fmt.Sprintf(`SELECT coalesce(string_agg(x::text, ' '), '') FROM countersign.%q x`, table)).Scan(&dump))
-		for _, secret := range []string{token, token[len(token)-20:], "session=abcdef", fingerprintOf(w.alice)} {
+		for _, secret := range []string{token, token[len(token)-20:], "session=abcdef", standin.Fingerprint(w.alice)} {
 			for _, form := range []string{secret, fmt.Sprintf("%x", secret)} {
 				if strings.Contains(dump, form) {
 					t.Fatalf("table %s holds %q", table, secret)

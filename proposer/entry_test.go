@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/proposer"
 	"github.com/countersign/countersign/proposer/token"
@@ -196,7 +197,7 @@ func TestEntryByCertificate(t *testing.T) {
 func (w *world) issueClient(name string, lifetime time.Duration) tls.Certificate {
 	w.t.Helper()
 	now := w.clock.Now()
-	return w.ca.issue(w.t, name, now.Add(-time.Hour), now.Add(lifetime), x509.ExtKeyUsageClientAuth)
+	return w.ca.Issue(w.t, name, now.Add(-time.Hour), now.Add(lifetime), x509.ExtKeyUsageClientAuth)
 }
 
 // TestAttackClientCertificates plays certificates that do not get through the
@@ -206,10 +207,10 @@ func TestAttackClientCertificates(t *testing.T) {
 	w := start(t, b, nil)
 	now := w.clock.Now()
 	for name, certificate := range map[string]tls.Certificate{
-		"fail/other-ca":      newAuthority(t, "other CA", now).issue(t, "alice", now.Add(-time.Hour), now.Add(time.Hour), x509.ExtKeyUsageClientAuth),
+		"fail/other-ca":      standin.NewAuthority(t, "other CA", now).Issue(t, "alice", now.Add(-time.Hour), now.Add(time.Hour), x509.ExtKeyUsageClientAuth),
 		"fail/expired":       w.issueClient("alice", -time.Minute),
-		"fail/not-yet-valid": w.ca.issue(t, "alice", now.Add(time.Minute), now.Add(time.Hour), x509.ExtKeyUsageClientAuth),
-		"fail/server-usage":  w.ca.issue(t, "alice", now.Add(-time.Hour), now.Add(time.Hour), x509.ExtKeyUsageServerAuth),
+		"fail/not-yet-valid": w.ca.Issue(t, "alice", now.Add(time.Minute), now.Add(time.Hour), x509.ExtKeyUsageClientAuth),
+		"fail/server-usage":  w.ca.Issue(t, "alice", now.Add(-time.Hour), now.Add(time.Hour), x509.ExtKeyUsageServerAuth),
 	} {
 		t.Run(name, func(t *testing.T) {
 			// Sent although the server would not choose it.

@@ -9,15 +9,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -31,6 +27,7 @@ import (
 
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/proposer"
 	"github.com/countersign/countersign/proposer/api"
@@ -43,24 +40,6 @@ const (
 	audience = "countersign"
 	mallory  = "mallory"
 )
-
-// clock is a clock that the test moves.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // policyHolder is a policy that the test changes.
 type policyHolder struct {
@@ -92,24 +71,6 @@ func (p *policyHolder) Refresh(context.Context) (bool, error) {
 	return true, nil
 }
 
-// logs keeps everything that was logged.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // issuerKeys are the keys of the identity provider.
 type issuerKeys struct {
 	ed  ed25519.PrivateKey
@@ -117,19 +78,11 @@ type issuerKeys struct {
 	rsa *rsa.PrivateKey
 }
 
-var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
-
 func newIssuer(t testing.TB) issuerKeys {
 	t.Helper()
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	return issuerKeys{ed: deploymenttest.Key(t), ec: ec, rsa: rsaKey()}
+	return issuerKeys{ed: deploymenttest.Key(t), ec: ec, rsa: standin.RSA()}
 }
 
 // tokens verifies the issuer's tokens by its key file.
@@ -185,65 +138,19 @@ func (w *world) tokenBy(alg jose.SignatureAlgorithm, key any, kid string, claims
 	return compact
 }
 
-// authority is a CA of certificates for the tests.
-type authority struct {
-	cert *x509.Certificate
-	key  ed25519.PrivateKey
-}
-
-func newAuthority(t testing.TB, name string, now time.Time) authority {
-	t.Helper()
-	key := deploymenttest.Key(t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(365 * 24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(t, err)
-	cert, err := x509.ParseCertificate(der)
-	must(t, err)
-	return authority{cert, key}
-}
-
-func (a authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
-
-func (a authority) issue(t testing.TB, name string, from, to time.Time, usage x509.ExtKeyUsage) tls.Certificate {
-	t.Helper()
-	key := deploymenttest.Key(t)
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: to,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	must(t, err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-func fingerprintOf(c tls.Certificate) string {
-	sum := sha256.Sum256(c.Certificate[0])
-	return hex.EncodeToString(sum[:])
-}
-
 // world is a running proposer with everything around it.
 type world struct {
 	t       testing.TB
-	clock   *clock
+	clock   *standin.Clock
 	d       *deploymenttest.Deployment
 	policy  *policyHolder
 	issuer  issuerKeys
-	ca      authority
+	ca      standin.Authority
 	alice   tls.Certificate
 	backend backend
 	server  *proposer.Server
 	url     string
-	logs    *logs
+	logs    *standin.Log
 	stop    context.CancelFunc
 	stopped chan error
 }
@@ -264,17 +171,17 @@ var plenty = proposer.Rate{PerSecond: 1, Burst: 1e9}
 func start(t testing.TB, b backend, edit func(*proposer.Config)) *world {
 	t.Helper()
 	w := &world{
-		t: t, clock: &clock{now: time.Now().Truncate(time.Second)}, d: b.deployment, backend: b,
-		issuer: newIssuer(t), logs: &logs{}, policy: &policyHolder{}, stopped: make(chan error, 1),
+		t: t, clock: standin.NewClock(time.Now().Truncate(time.Second)), d: b.deployment, backend: b,
+		issuer: newIssuer(t), logs: &standin.Log{}, policy: &policyHolder{}, stopped: make(chan error, 1),
 	}
-	w.ca = newAuthority(t, "test CA", w.clock.Now())
-	w.alice = w.ca.issue(t, "alice", w.clock.Now().Add(-time.Minute), w.clock.Now().Add(time.Hour), x509.ExtKeyUsageClientAuth)
+	w.ca = standin.NewAuthority(t, "test CA", w.clock.Now())
+	w.alice = w.ca.Issue(t, "alice", w.clock.Now().Add(-time.Minute), w.clock.Now().Add(time.Hour), x509.ExtKeyUsageClientAuth)
 	w.policy.Set(w.d.Active(w.editPolicy))
 	cfg := proposer.Config{
 		Deployment: w.d.ID, Roles: w.d.Genesis.Roles, Queue: b.queue, Wallets: b.wallets, Policy: w.policy, DB: b.db,
 		// The test's clock stands still, and no token comes back while it does.
 		Limits: proposer.Limits{Submissions: plenty, Reads: plenty},
-		Tokens: w.issuer.tokens(t), ClientCAs: w.ca.pool(),
+		Tokens: w.issuer.tokens(t), ClientCAs: w.ca.Pool(),
 		Now: w.clock.Now, Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if edit != nil {
@@ -291,7 +198,7 @@ func (w *world) serve() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(w.t, err)
 	w.url = "https://" + listener.Addr().String()
-	certificate := w.ca.issue(w.t, "proposer", w.clock.Now().Add(-time.Minute), w.clock.Now().Add(24*time.Hour), x509.ExtKeyUsageServerAuth)
+	certificate := w.ca.Issue(w.t, "proposer", w.clock.Now().Add(-time.Minute), w.clock.Now().Add(24*time.Hour), x509.ExtKeyUsageServerAuth)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop = cancel
 	go func() { w.stopped <- w.server.Serve(ctx, listener, certificate) }()
@@ -301,7 +208,7 @@ func (w *world) serve() {
 // editPolicy lets alice in by her certificate too, and adds mallory, who is a
 // user like her.
 func (w *world) editPolicy(doc *document.Document) {
-	doc.Users[0].Certificates = []string{fingerprintOf(w.alice)}
+	doc.Users[0].Certificates = []string{standin.Fingerprint(w.alice)}
 	doc.Users = append(doc.Users, document.User{
 		ID: mallory, Issuer: issuer, Subject: mallory, Keys: []message.JWK{deploymenttest.JWK(w.t, deploymenttest.Key(w.t))},
 	})
@@ -312,7 +219,7 @@ func (w *world) editPolicy(doc *document.Document) {
 // certificates. HTTP/2 where h2 is set.
 func (w *world) client(h2 bool, certificates ...tls.Certificate) *http.Client {
 	transport := &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: w.ca.pool(), Certificates: certificates, Time: w.clock.Now},
+		TLSClientConfig:   &tls.Config{RootCAs: w.ca.Pool(), Certificates: certificates, Time: w.clock.Now},
 		ForceAttemptHTTP2: h2,
 	}
 	w.t.Cleanup(transport.CloseIdleConnections)

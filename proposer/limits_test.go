@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/proposer"
 )
 
@@ -189,7 +190,7 @@ func TestNewRefusesLimits(t *testing.T) {
 			b, _ := memoryBackend(t)
 			if _, err := proposer.New(proposer.Config{
 				Deployment: b.deployment.ID, Roles: b.deployment.Genesis.Roles, Queue: b.queue, Wallets: b.wallets,
-				Policy: &policyHolder{}, DB: b.db, ClientCAs: newAuthority(t, "ca", time.Now()).pool(), Limits: l,
+				Policy: &policyHolder{}, DB: b.db, ClientCAs: standin.NewAuthority(t, "ca", time.Now()).Pool(), Limits: l,
 			}); err == nil {
 				t.Fatal("accepted")
 			}

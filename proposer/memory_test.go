@@ -205,14 +205,7 @@ func (m *memory) ListWallets(_ context.Context, f proposer.WalletFilter, after s
 			ids = append(ids, id)
 		}
 	}
-	slices.Sort(ids)
-	slices.Reverse(ids) // the fake's newest is the highest
-	var out [][]byte
-	for _, id := range ids[:min(len(ids), limit)] {
-		b, _ := message.Encode(m.wallets[id])
-		out = append(out, b)
-	}
-	return out, nil
+	return newest(m.wallets, ids, limit), nil
 }
 
 func (m *memory) ListAccounts(_ context.Context, wallet, after string, limit int) ([][]byte, error) {
@@ -224,12 +217,16 @@ func (m *memory) ListAccounts(_ context.Context, wallet, after string, limit int
 			ids = append(ids, id)
 		}
 	}
+	return newest(m.accounts, ids, limit), nil
+}
+
+// newest are the first of these records: the fake's newest is the highest.
+func newest[R any](records map[string]R, ids []string, limit int) (out [][]byte) {
 	slices.Sort(ids)
-	slices.Reverse(ids) // the fake's newest is the highest
-	var out [][]byte
+	slices.Reverse(ids)
 	for _, id := range ids[:min(len(ids), limit)] {
-		b, _ := message.Encode(m.accounts[id])
+		b, _ := message.Encode(records[id])
 		out = append(out, b)
 	}
-	return out, nil
+	return out
 }

@@ -227,7 +227,7 @@ func TestAttackHeaderSmuggling(t *testing.T) {
 // server closes or is silent.
 func (w *world) raw(text string) (*tls.Conn, *bufio.Reader) {
 	w.t.Helper()
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "https://"), &tls.Config{RootCAs: w.ca.pool(), Time: w.clock.Now})
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "https://"), &tls.Config{RootCAs: w.ca.Pool(), Time: w.clock.Now})
 	must(w.t, err)
 	w.t.Cleanup(func() { _ = conn.Close() })
 	must(w.t, conn.SetDeadline(time.Now().Add(20*time.Second)))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/proposer/token"
 )
 
@@ -349,7 +350,7 @@ func TestAttackKeysOfAnIssuer(t *testing.T) {
 		"Attack/kid-twice":              {[]jose.JSONWebKey{bad.public(), ed(t, "bad").public()}, bad},
 		"Attack/kid-three-times":        {[]jose.JSONWebKey{ed(t, "bad").public(), ed(t, "bad").public(), bad.public()}, bad},
 		"Attack/for-encryption":         {[]jose.JSONWebKey{{Key: bad.public().Key, KeyID: "bad", Use: "enc"}}, bad},
-		"Attack/for-another-algorithm":  {[]jose.JSONWebKey{{Key: rsaKey().Public(), KeyID: "bad", Algorithm: "PS256"}}, signer{"bad", jose.RS256, rsaKey()}},
+		"Attack/for-another-algorithm":  {[]jose.JSONWebKey{{Key: standin.RSA().Public(), KeyID: "bad", Algorithm: "PS256"}}, signer{"bad", jose.RS256, standin.RSA()}},
 		"Attack/algorithm-is-symmetric": {[]jose.JSONWebKey{{Key: bad.public().Key, KeyID: "bad", Algorithm: "HS256"}}, bad},
 	} {
 		t.Run(name, func(t *testing.T) {

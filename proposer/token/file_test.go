@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/proposer/token"
 )
 
@@ -114,7 +115,7 @@ func brokenFiles(t testing.TB) map[string][]byte {
 		"only-a-weak-key":   keySet(jose.JSONWebKey{Key: weak.Public(), KeyID: "weak"}),
 		"only-a-p384-key":   keySet(jose.JSONWebKey{Key: p384.Public(), KeyID: "p384"}),
 		"only-for-secrets":  keySet(enc),
-		"other-algorithm":   keySet(jose.JSONWebKey{Key: rsaKey().Public(), KeyID: "rsa", Algorithm: "PS256"}),
+		"other-algorithm":   keySet(jose.JSONWebKey{Key: standin.RSA().Public(), KeyID: "rsa", Algorithm: "PS256"}),
 		"point-off-a-curve": []byte(`{"keys":[{"kty":"EC","crv":"P-256","kid":"x","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","y":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE"}]}`),
 		"enormous":          append(keySet(good.public()), bytes.Repeat([]byte(" "), 600<<10)...),
 	}
@@ -176,7 +177,7 @@ func TestKeysOfNoUse(t *testing.T) {
 	s := ed(t, "good")
 	p521, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	must(t, err)
-	enc := jose.JSONWebKey{Key: rsaKey().Public(), KeyID: "good", Use: "enc"} // its kid may be that of another use
+	enc := jose.JSONWebKey{Key: standin.RSA().Public(), KeyID: "good", Use: "enc"} // its kid may be that of another use
 	set := keySet(s.public(), jose.JSONWebKey{Key: p521.Public(), KeyID: "p521"}, enc)
 	more := `{"kty":"OKP","crv":"Ed448","kid":"a","x":"AA"},{"kty":"EC","crv":"secp256k1","kid":"b","x":"AA","y":"AA"},{"kty":"PQ","kid":"c"},`
 	set = bytes.Replace(set, []byte(`{"keys":[`), []byte(`{"keys":[`+more), 1)

@@ -1,13 +1,11 @@
 package token_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/proposer/token"
 )
 
@@ -39,24 +38,6 @@ const (
 var quick = token.Timing{
 	Refresh: time.Hour, Pause: 20 * time.Millisecond, Retry: 20 * time.Millisecond, Poll: 10 * time.Millisecond,
 	Fetch: 5 * time.Second, Wait: 5 * time.Second,
-}
-
-// logs keeps everything that was logged.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // signer is one key of an issuer.
@@ -84,14 +65,6 @@ func ec(t testing.TB, kid string) signer {
 	must(t, err)
 	return signer{kid, jose.ES256, key}
 }
-
-var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
 
 // sign makes a token with any claims and header.
 func (s signer) sign(t testing.TB, claims map[string]any, header map[jose.HeaderKey]any) string {
@@ -244,13 +217,13 @@ func (p *provider) issuer() token.Issuer {
 type running struct {
 	*token.Verifier
 	t    testing.TB
-	logs *logs
+	logs *standin.Log
 }
 
 // run starts a verifier of these issuers.
 func run(t testing.TB, timing token.Timing, issuers ...token.Issuer) running {
 	t.Helper()
-	r := running{t: t, logs: &logs{}}
+	r := running{t: t, logs: &standin.Log{}}
 	var err error
 	r.Verifier, err = token.New(token.Config{
 		Issuers: issuers, Timing: timing, Log: slog.New(slog.NewJSONHandler(r.logs, nil)),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/proposer/token"
 )
 
@@ -35,7 +36,7 @@ func kinds(t *testing.T, signers []signer, test func(t *testing.T, r running, is
 }
 
 func TestVerify(t *testing.T) {
-	signers := []signer{ed(t, "ed"), ec(t, "ec"), {"rsa", jose.RS256, rsaKey()}}
+	signers := []signer{ed(t, "ed"), ec(t, "ec"), {"rsa", jose.RS256, standin.RSA()}}
 	kinds(t, signers, func(t *testing.T, r running, issuer string) {
 		for _, s := range signers {
 			compact := s.token(t, issuer, nil)
@@ -57,7 +58,7 @@ func TestVerify(t *testing.T) {
 
 // TestAttackTokens plays every token that must not let anybody in.
 func TestAttackTokens(t *testing.T) {
-	signers := []signer{ed(t, "ed"), ec(t, "ec"), {"rsa", jose.RS256, rsaKey()}}
+	signers := []signer{ed(t, "ed"), ec(t, "ec"), {"rsa", jose.RS256, standin.RSA()}}
 	kinds(t, signers, func(t *testing.T, r running, issuer string) {
 		strong := signers[0].token(t, issuer, nil)
 		r.accepts(strong)
@@ -91,7 +92,7 @@ func attacks(t *testing.T, signers []signer, issuer string) map[string]string {
 	headed := func(s signer, name jose.HeaderKey, value any) string {
 		return s.sign(t, claims(issuer, nil), map[jose.HeaderKey]any{name: value})
 	}
-	rsaPublic, err := x509.MarshalPKIXPublicKey(rsaKey().Public())
+	rsaPublic, err := x509.MarshalPKIXPublicKey(standin.RSA().Public())
 	must(t, err)
 	strong := own.token(t, issuer, nil)
 	return map[string]string{
@@ -116,8 +117,8 @@ func attacks(t *testing.T, signers []signer, issuer string) map[string]string {
 		"Attack/alg-none-capital":          raw(signer{}, `{"alg":"NONE","kid":"ed","typ":"JWT"}`, string(encode(claims(issuer, nil)))),
 		"Attack/hs256-with-public-key":     by(jose.HS256, rsaPublic, "rsa"),
 		"Attack/hs256-with-ed25519-key":    by(jose.HS256, []byte(own.key.(ed25519.PrivateKey).Public().(ed25519.PublicKey)), "ed"),
-		"Attack/rs512":                     by(jose.RS512, rsaKey(), "rsa"),
-		"Attack/ps256":                     by(jose.PS256, rsaKey(), "rsa"),
+		"Attack/rs512":                     by(jose.RS512, standin.RSA(), "rsa"),
+		"Attack/ps256":                     by(jose.PS256, standin.RSA(), "rsa"),
 		"Attack/key-not-in-key-set":        by(jose.EdDSA, stranger.key, "stranger"),
 		"Attack/kid-of-another-key":        stranger.token(t, issuer, nil),
 		"Attack/kid-of-another-type":       by(jose.EdDSA, own.key, "ec"),

@@ -71,7 +71,7 @@ func (e *endpoint) safely(ctx context.Context, v queue.View) (verdict queue.Verd
 	defer func() {
 		if recover() != nil { // what with is not logged: it could hold anything
 			e.log.Error("delivering a webhook panicked", "request", v.ID, "stack", string(debug.Stack()))
-			verdict = e.failed(v, v.Result.Created, "delivering it panicked")
+			verdict = e.failed(v, v.Result.Created, "delivering it panicked", 0)
 		}
 	}()
 	return e.deliver(ctx, v)
@@ -90,7 +90,7 @@ func (e *endpoint) deliver(ctx context.Context, v queue.View) queue.Verdict {
 	if err != nil {
 		e.log.Error("outcome is not told", "request", v.ID, "error", err)
 		e.service.Observe(Unverified)
-		return e.failed(v, v.Result.Created, "the stored result does not verify")
+		return e.failed(v, v.Result.Created, "the stored result does not verify", 0)
 	}
 	if !hook.Concerns(v.Owner) || !hook.Wants(event.Data.Status) {
 		return e.done(Skipped)
@@ -107,7 +107,7 @@ func (e *endpoint) post(ctx context.Context, hook document.Webhook, v queue.View
 	m, err := e.sign(event)
 	if err != nil {
 		e.log.Error("outcome is not told", "request", v.ID, "error", err)
-		return e.failed(v, event.Timestamp.Time, "its message could not be made")
+		return e.failed(v, event.Timestamp.Time, "its message could not be made", 0)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -122,19 +122,20 @@ func (e *endpoint) post(ctx context.Context, hook document.Webhook, v queue.View
 	case e.stopping.Err() != nil:
 		return queue.Verdict{Disposition: queue.Retry, Delay: again, Note: "broken off at the service's end"}
 	default:
-		return e.failed(v, event.Timestamp.Time, cause(err))
+		return e.failed(v, event.Timestamp.Time, cause(err), asked(err, e.service.Now()))
 	}
 }
 
-// failed puts a delivery off, for longer the older the result is, or gives it up.
-func (e *endpoint) failed(v queue.View, ended time.Time, why string) queue.Verdict {
+// failed puts a delivery off, for longer the older the result is or the more time
+// the receiver wants, or gives it up.
+func (e *endpoint) failed(v queue.View, ended time.Time, why string, wanted time.Duration) queue.Verdict {
 	age := e.service.Now().Sub(ended)
 	if age >= keepTrying {
 		e.log.Error("webhook is given up", "request", v.ID, "cause", why)
 		e.service.Observe(GivenUp)
 		return queue.Verdict{Disposition: queue.Dead, Note: "not delivered within three days: " + why}
 	}
-	delay := retryAfter(age, e.service.FirstRetry)
+	delay := heed(wanted, retryAfter(age, e.service.FirstRetry), e.service.FirstRetry)
 	e.log.Warn("webhook was not delivered", "request", v.ID, "cause", why, "again_after", delay)
 	e.service.Observe(Failed)
 	return queue.Verdict{Disposition: queue.Park, Delay: delay, Note: why}

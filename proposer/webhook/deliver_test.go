@@ -138,6 +138,28 @@ func redirect(n int, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// A receiver that asks for time gets it.
+func TestLeavesAloneForAsLongAsAsked(t *testing.T) {
+	w := newWorld(t)
+	var answered, came time.Time
+	r := w.receive(func(n int, rw http.ResponseWriter, _ *http.Request) {
+		if n > 0 {
+			came = time.Now()
+			return
+		}
+		answered = time.Now()
+		rw.Header().Set("Retry-After", "2")
+		rw.WriteHeader(http.StatusTooManyRequests)
+	})
+	w.set(hook("books", r.URL))
+	one := w.start()
+	w.end(message.StatusSigned, w.submit("alice", 1)...)
+	w.until("the outcome", func() bool { return one.count(webhook.Delivered) == 1 })
+	if after := came.Sub(answered); after < 2*time.Second {
+		t.Errorf("it came again after %v", after)
+	}
+}
+
 func TestConnectionRefused(t *testing.T) {
 	w := newWorld(t)
 	r := w.receive(nil)

@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/internal/database/databasetest"
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/proposer"
 	"github.com/countersign/countersign/proposer/webhook"
@@ -73,24 +74,7 @@ type world struct {
 	http    webhook.HTTP
 	keys    webhook.Keys
 	now     func() time.Time
-	logs    logs
-}
-
-type logs struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	logs    standin.Log
 }
 
 func newWorld(t *testing.T, hooks ...document.Webhook) *world {

@@ -77,9 +77,12 @@ var (
 )
 
 // statusError is an answer that is no success.
-type statusError int
+type statusError struct {
+	code       int
+	retryAfter string // the header, as it came
+}
 
-func (e statusError) Error() string { return "it answered " + strconv.Itoa(int(e)) }
+func (e statusError) Error() string { return "it answered " + strconv.Itoa(e.code) }
 
 type poster struct {
 	allowed   []netip.Prefix
@@ -140,7 +143,7 @@ func (p *poster) post(ctx context.Context, to string, m signed) error {
 	case resp.StatusCode == http.StatusGone:
 		return errGone
 	}
-	return statusError(resp.StatusCode)
+	return statusError{resp.StatusCode, resp.Header.Get("Retry-After")}
 }
 
 // control judges the address that is dialled, after the name was looked up: a name

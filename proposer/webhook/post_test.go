@@ -208,6 +208,74 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
+// What a receiver asks for in a 429 or 503, and nothing else that it says.
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		status int
+		header string
+		want   time.Duration
+	}{
+		"seconds":         {429, "90", 90 * time.Second},
+		"unavailable":     {503, "90", 90 * time.Second},
+		"date":            {503, "Sun, 22 Nov 2026 13:00:00 GMT", time.Hour},
+		"old-date-form":   {503, "Sunday, 22-Nov-26 13:00:00 GMT", time.Hour},
+		"date-past":       {503, "Sun, 22 Nov 2026 11:00:00 GMT", 0},
+		"none":            {429, "", 0},
+		"zero":            {429, "0", 0},
+		"other-status":    {500, "90", 0},
+		"redirect":        {302, "90", 0},
+		"enormous":        {429, "99999999999999999999999", 72 * time.Hour},
+		"overflowing":     {429, "9223372036854775807", 72 * time.Hour},
+		"fail/negative":   {429, "-90", 0},
+		"fail/plus":       {429, "+90", 0},
+		"fail/fraction":   {429, "1.5", 0},
+		"fail/unit":       {429, "90s", 0},
+		"fail/local-time": {503, "Sun, 22 Nov 2026 13:00:00 CET", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{T: t, http: webhook.HTTP{Allowed: loopback}}
+			r := w.receive(func(_ int, rw http.ResponseWriter, _ *http.Request) {
+				if c.header != "" {
+					rw.Header().Set("Retry-After", c.header)
+				}
+				rw.WriteHeader(c.status)
+			})
+			if got := webhook.Asked(t.Context(), w.http, r.URL, now); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// However long or short a receiver asks for, the delay keeps to the schedule: not
+// sooner than its next step, not later than its longest.
+func TestRetryAfterWithinSchedule(t *testing.T) {
+	const longest = 10 * time.Hour
+	for _, c := range []struct{ asked, age, least, most time.Duration }{
+		{0, 0, 4 * time.Second, 6 * time.Second},
+		{time.Second, 0, 4 * time.Second, 6 * time.Second},
+		{time.Second, 20 * time.Hour, 8 * time.Hour, 12 * time.Hour},
+		{time.Minute, 0, time.Minute, 72 * time.Second},
+		{9 * time.Hour, 0, 9 * time.Hour, longest},
+		{longest, 0, longest, longest},
+		{72 * time.Hour, 0, longest, longest},
+		{1<<63 - 1, 0, longest, longest},
+	} {
+		seen := map[time.Duration]bool{}
+		for range 100 {
+			got := webhook.Heeded(c.asked, c.age)
+			seen[got] = true
+			if got < c.least || got > c.most {
+				t.Errorf("asked for %v after %v: %v, want %v to %v", c.asked, c.age, got, c.least, c.most)
+			}
+		}
+		if c.least != c.most && len(seen) < 10 {
+			t.Errorf("asked for %v after %v: %d different delays of 100", c.asked, c.age, len(seen))
+		}
+	}
+}
+
 // The specification's own example, signed as every message is.
 func TestStandardWebhooksVector(t *testing.T) {
 	const (
