@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/approval/api"
 	"github.com/countersign/countersign/trust/httpsig"
 )
@@ -65,7 +64,7 @@ func (a *Approver) Approvals(ctx context.Context) (api.List, error) {
 // Approval returns one request with everything that a vote on it must name.
 func (a *Approver) Approval(ctx context.Context, id string) (api.Approval, error) {
 	var one api.Approval
-	if err := message.CheckRequestID(id); err != nil {
+	if err := checkRequest(id); err != nil {
 		return one, err
 	}
 	err := a.read(ctx, api.Path+"/"+id, &one)
@@ -76,7 +75,7 @@ func (a *Approver) Approval(ctx context.Context, id string) (api.Approval, error
 // same vote may be sent again.
 func (a *Approver) Vote(ctx context.Context, id string, jws []byte) (api.Recorded, error) {
 	var recorded api.Recorded
-	if err := message.CheckRequestID(id); err != nil {
+	if err := checkRequest(id); err != nil {
 		return recorded, err
 	}
 	err := a.do(ctx, call{

@@ -3,8 +3,6 @@ package client_test
 import (
 	"context"
 	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -20,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/trust/httpsig"
 )
@@ -28,13 +27,6 @@ import (
 // the server is a wrong one.
 
 var deployment = message.Sum([]byte("deployment"))
-
-func key(t *testing.T) ed25519.PrivateKey {
-	t.Helper()
-	_, k, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
-	return k
-}
 
 func server(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
@@ -53,7 +45,7 @@ func roots(s *httptest.Server) *x509.CertPool {
 
 func connect(t *testing.T, s *httptest.Server) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Config{BaseURL: s.URL, Roots: roots(s), Token: "the-token", Key: key(t), Deployment: deployment})
+	c, err := client.New(client.Config{BaseURL: s.URL, Roots: roots(s), Token: "the-token", Key: deploymenttest.Key(t), Deployment: deployment})
 	must(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -105,7 +97,7 @@ func TestAttackRedirect(t *testing.T) {
 func TestAttackImpostor(t *testing.T) {
 	var calls atomic.Int32
 	s := server(t, func(http.ResponseWriter, *http.Request) { calls.Add(1) })
-	c, err := client.New(client.Config{BaseURL: s.URL, Roots: x509.NewCertPool(), Token: "the-token", Key: key(t), Deployment: deployment})
+	c, err := client.New(client.Config{BaseURL: s.URL, Roots: x509.NewCertPool(), Token: "the-token", Key: deploymenttest.Key(t), Deployment: deployment})
 	must(t, err)
 	statement, err := c.NewStatement(message.KindWalletCreate, "", "", struct{}{}, time.Hour)
 	must(t, err)
@@ -159,7 +151,7 @@ func TestWrongAnswers(t *testing.T) {
 // request and shows another, whose result is as well signed: a user who made
 // an account would be told somebody else's address to pay to.
 func TestAttackAnswerAboutAnotherRequest(t *testing.T) {
-	signing := key(t)
+	signing := deploymenttest.Key(t)
 	jwk, err := message.NewJWK(signing.Public())
 	must(t, err)
 	wallet := strings.Repeat("11", 32)
@@ -178,7 +170,7 @@ func TestAttackAnswerAboutAnotherRequest(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"id":"%s","status":"done","result":{"status":"done","output":%s,"jws":"%s"}}`, shown, output, jws)
 	})
 	c, err := client.New(client.Config{
-		BaseURL: s.URL, Roots: roots(s), Token: "the-token", Key: key(t), Deployment: deployment, ResultKeys: []message.JWK{jwk},
+		BaseURL: s.URL, Roots: roots(s), Token: "the-token", Key: deploymenttest.Key(t), Deployment: deployment, ResultKeys: []message.JWK{jwk},
 	})
 	must(t, err)
 	t.Cleanup(c.Close)
@@ -275,7 +267,7 @@ func TestSendSendsWhatWasSigned(t *testing.T) {
 // TestApproverSignsReads checks that an approver's reading calls verify under
 // ReadProfile, and that a vote goes out as it is.
 func TestApproverSignsReads(t *testing.T) {
-	k := key(t)
+	k := deploymenttest.Key(t)
 	jwk, err := message.NewJWK(k.Public())
 	must(t, err)
 	id := newID(t)

@@ -60,7 +60,7 @@ func (c *Client) Sign(s message.Statement) (Signed, error) {
 		return Signed{}, err
 	}
 	if _, err := message.ParseStatement(body, c.deployment); err != nil {
-		return Signed{}, fmt.Errorf("statement: %w", err)
+		return Signed{}, fmt.Errorf("%w: %w", ErrStatement, err)
 	}
 	header, err := c.sign(body)
 	if err != nil {
@@ -160,7 +160,7 @@ func (c *Client) Get(ctx context.Context, id string) (api.Request, error) {
 // most 60 s).
 func (c *Client) Wait(ctx context.Context, id string, wait time.Duration) (api.Request, error) {
 	var r api.Request
-	if err := message.CheckRequestID(id); err != nil {
+	if err := checkRequest(id); err != nil {
 		return r, err
 	}
 	if err := c.do(ctx, call{method: http.MethodGet, path: requestsPath + "/" + id, wait: wait}, &r); err != nil {
@@ -174,7 +174,7 @@ func (c *Client) Wait(ctx context.Context, id string, wait time.Duration) (api.R
 // too late: a Problem with the code "too_late" says how it ended.
 func (c *Client) Cancel(ctx context.Context, id string) (api.Request, error) {
 	var r api.Request
-	if err := message.CheckRequestID(id); err != nil {
+	if err := checkRequest(id); err != nil {
 		return r, err
 	}
 	if err := c.do(ctx, call{method: http.MethodPost, path: requestsPath + "/" + id + "/cancel"}, &r); err != nil {
@@ -235,8 +235,8 @@ func (c *Client) Wallets(ctx context.Context, limit int, cursor string) (api.Wal
 // Wallet returns one wallet.
 func (c *Client) Wallet(ctx context.Context, id string) (api.Wallet, error) {
 	var w api.Wallet
-	if _, err := message.ParseHash(id); err != nil {
-		return w, fmt.Errorf("wallet id: %w", err)
+	if err := checkWallet(id); err != nil {
+		return w, err
 	}
 	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/wallets/" + id}, &w)
 	return w, err
@@ -245,8 +245,8 @@ func (c *Client) Wallet(ctx context.Context, id string) (api.Wallet, error) {
 // Accounts returns one page of a wallet's accounts, newest first.
 func (c *Client) Accounts(ctx context.Context, wallet string, limit int, cursor string) (api.Accounts, error) {
 	var page api.Accounts
-	if _, err := message.ParseHash(wallet); err != nil {
-		return page, fmt.Errorf("wallet id: %w", err)
+	if err := checkWallet(wallet); err != nil {
+		return page, err
 	}
 	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/wallets/" + wallet + "/accounts", query: pageQuery(limit, cursor)}, &page)
 	return page, err

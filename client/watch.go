@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
 )
 
@@ -39,7 +38,7 @@ var (
 // goes on after a broken connection where that broke off. An error of each ends
 // the watch.
 func (c *Client) Watch(ctx context.Context, id string, each func(api.Request) error) (api.Request, error) {
-	if err := message.CheckRequestID(id); err != nil {
+	if err := checkRequest(id); err != nil {
 		return api.Request{}, err
 	}
 	w := &watch{client: c, id: id, each: each}

@@ -45,8 +45,7 @@ type replica struct {
 func (t *target) replicate(ctx context.Context) (*client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, replicaTime)
 	defer cancel()
-	services := append([]string{secrets.ServiceSigning, secrets.ServiceProposer},
-		message.RoleAuthorization, message.RoleFraud, message.RoleApproval)
+	services := append([]string{secrets.ServiceSigning, secrets.ServiceProposer}, message.PolicyRoles()...)
 	for _, service := range services {
 		r, err := t.startReplica(service)
 		if err != nil {

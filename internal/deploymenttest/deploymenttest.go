@@ -56,7 +56,7 @@ type Deployment struct {
 // and three admins of whom two must sign.
 func New(t testing.TB) *Deployment {
 	t.Helper()
-	return NewWithRoles(t, message.RoleAuthorization, message.RoleFraud, message.RoleApproval)
+	return NewWithRoles(t, message.PolicyRoles()...)
 }
 
 // NewWithRoles makes a deployment with the given policy roles.

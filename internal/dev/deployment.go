@@ -31,11 +31,9 @@ var admins = []string{"ada", "ben", "cas"}
 
 const threshold = 2
 
-func roles() []string {
-	return []string{message.RoleAuthorization, message.RoleFraud, message.RoleApproval}
+func services() []string {
+	return append([]string{serviceSigning, serviceProposer}, message.PolicyRoles()...)
 }
-
-func services() []string { return append([]string{serviceSigning, serviceProposer}, roles()...) }
 
 // made is what making a deployment leaves for its first start.
 type made struct {
@@ -80,7 +78,7 @@ func makeDeployment(l layout) (made, error) {
 func (m *made) makeGenesis(l layout) error {
 	g := message.Genesis{
 		Version: message.Version, Name: "development", Mode: message.ModeDevelopment,
-		Nonce: make(message.Bytes, 16), Threshold: threshold, Roles: roles(), AttestationRoots: []string{},
+		Nonce: make(message.Bytes, 16), Threshold: threshold, Roles: message.PolicyRoles(), AttestationRoots: []string{},
 	}
 	rand.Read(g.Nonce) // never returns an error (crypto/rand)
 	for i, name := range admins {
@@ -106,8 +104,8 @@ func makeSecrets(l layout) error {
 		if err := whole.Write(l.secret(string(half))); err != nil {
 			return err
 		}
-		for _, service := range secrets.Services(roles()) {
-			branch, err := whole.Split(service, roles())
+		for _, service := range secrets.Services(message.PolicyRoles()) {
+			branch, err := whole.Split(service, message.PolicyRoles())
 			if err != nil {
 				return err
 			}
@@ -131,14 +129,14 @@ func keyring(l layout, id message.Hash, service string) (*secrets.Keyring, error
 	if err != nil {
 		return nil, err
 	}
-	return secrets.NewKeyring(id, service, roles(), secrets.Pair{Build: build, Deploy: deploy})
+	return secrets.NewKeyring(id, service, message.PolicyRoles(), secrets.Pair{Build: build, Deploy: deploy})
 }
 
 // identities asks each service for its identity key, which also begins its
 // record chain.
 func identities(ctx context.Context, r runner) (map[string][]message.JWK, error) {
 	out := map[string][]message.JWK{}
-	for _, service := range append([]string{serviceSigning}, roles()...) {
+	for _, service := range append([]string{serviceSigning}, message.PolicyRoles()...) {
 		b, err := r.output(ctx, service, "init")
 		if err != nil {
 			return nil, err

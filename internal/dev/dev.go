@@ -182,7 +182,7 @@ func (r runner) initDatabase(ctx context.Context, postgres *cluster.Cluster) err
 		return err
 	}
 	defer owner.Close()
-	if err := database.Init(ctx, owner, roles(), verifiers); err != nil {
+	if err := database.Init(ctx, owner, message.PolicyRoles(), verifiers); err != nil {
 		return fmt.Errorf("preparing database: %w", err)
 	}
 	return nil

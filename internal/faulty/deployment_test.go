@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,9 +27,7 @@ import (
 )
 
 // services are the processes between which and the database faults happen.
-var services = []string{
-	"proposer", message.RoleAuthorization, message.RoleFraud, message.RoleApproval, message.RoleSigning,
-}
+var services = slices.Concat([]string{"proposer"}, message.PolicyRoles(), []string{message.RoleSigning})
 
 // endWithin is how long a request may take to end although something broke.
 const endWithin = 60 * time.Second

@@ -27,6 +27,11 @@ const (
 	RoleApproval      = "approval"
 )
 
+// PolicyRoles are the policy roles that this version has deciders for, in the
+// order in which they are shown. Which of them a deployment requires its genesis
+// says.
+func PolicyRoles() []string { return []string{RoleAuthorization, RoleFraud, RoleApproval} }
+
 // Admin is one policy admin of the genesis document.
 type Admin struct {
 	Name string `json:"name"`

@@ -27,7 +27,7 @@ import (
 // secret stands wherever a caller could let something slip.
 const secret = "hunter2-secret"
 
-var services = []string{"proposer", message.RoleSigning, message.RoleAuthorization, message.RoleFraud, message.RoleApproval}
+var services = append([]string{"proposer", message.RoleSigning}, message.PolicyRoles()...)
 
 // newMetrics returns the metrics of a service whose pool never connects.
 func newMetrics(t *testing.T, service string) *metrics.Metrics {

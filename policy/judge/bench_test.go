@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
-	"github.com/countersign/countersign/policy/judge"
 )
 
 // BenchmarkJudge judges a plain transfer by each role's section of a document
 // with five assets, for a wallet that has moved a thousand times today.
 func BenchmarkJudge(b *testing.B) {
-	for _, role := range judge.Roles() {
+	for _, role := range message.PolicyRoles() {
 		b.Run(role, func(b *testing.B) {
 			w := newWorld(b, role)
 			active := w.d.Active(func(doc *document.Document) {

@@ -41,11 +41,6 @@ var ErrForgotten = errors.New("the rules look further back than what is in memor
 // ErrMeaning says that no chain has decoded what is to be signed.
 var ErrMeaning = errors.New("the request's transaction was not decoded")
 
-// Roles are the roles that have a section of rules.
-func Roles() []string {
-	return []string{message.RoleAuthorization, message.RoleFraud, message.RoleApproval}
-}
-
 // Input is what a role judges on.
 type Input struct {
 	Meaning transaction.Meaning
@@ -238,7 +233,7 @@ func allowing(out rules.Outcome) message.Reason {
 // service asks before it activates a document.
 func (j *Judge) Check(active *document.Active) error {
 	var faults []error
-	for _, role := range Roles() {
+	for _, role := range message.PolicyRoles() {
 		if role != j.role {
 			_, err := compile(active, role)
 			faults = append(faults, err)

@@ -102,7 +102,7 @@ func TestWhatIsRecorded(t *testing.T) {
 		allow := []document.Rule{{ID: "few", Effect: document.EffectAllow, When: `history.count("user", duration("1h")) < 100`}}
 		doc.Rules = document.Rules{Authorization: allow, Fraud: allow, Approval: allow}
 	}
-	for _, role := range judge.Roles() {
+	for _, role := range message.PolicyRoles() {
 		w := newWorld(t, role)
 		free, bound := w.d.Active(plain), w.d.Active(counting)
 		want := 0

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"github.com/countersign/countersign/client"
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/message"
-	"github.com/countersign/countersign/policy/document"
 )
 
 // profileVariable names the environment variable that gives the profile.
@@ -129,7 +127,7 @@ func (p *profile) read(path string) error {
 		return fmt.Errorf("reading profile: %w", err)
 	}
 	if err := json.Unmarshal(b, p); err != nil {
-		return fmt.Errorf("profile %s: %w", path, err)
+		return advise(fmt.Errorf("profile %s: %w", path, err), "write it as JSON; DIR/dev.json of countersign dev is an example")
 	}
 	dir := filepath.Dir(path)
 	for _, file := range []*string{&p.CA, &p.UserKey, &p.UserCert, &p.ApproverKey, &p.Policy} {
@@ -162,12 +160,16 @@ func (a *app) connect(signing bool) (*client.Client, profile, error) {
 	if p.Token == "" && p.UserCert != "" {
 		certificate, err := tls.LoadX509KeyPair(p.UserCert, p.UserCert)
 		if err != nil {
-			return nil, p, fmt.Errorf("client certificate: %w", err)
+			return nil, p, advise(fmt.Errorf("client certificate: %w", err), "give a PEM file with your certificate and its key: --cert FILE")
 		}
 		cfg.Certificate = &certificate
 	}
 	c, err := client.New(cfg)
-	return c, p, err
+	return c, p, adviseURL(err, "--proposer")
+}
+
+func adviseURL(err error, flag string) error {
+	return advise(err, "write the address as https://HOST:PORT: %s URL", flag)
 }
 
 // clientConfig says where the proposer is, and what is believed of it.
@@ -194,17 +196,13 @@ func resultKeys(path string) ([]message.JWK, error) {
 	if path == "" {
 		return nil, nil
 	}
-	raw, err := os.ReadFile(path)
+	_, doc, err := parsePolicy(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading policy document: %w", err)
-	}
-	doc, err := document.Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("policy document %s: %w", path, err)
+		return nil, err
 	}
 	keys := doc.Services[message.RoleSigning]
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("policy document %s names no identity key of the signing service", path)
+		return nil, advise(fmt.Errorf("policy document %s names no identity key of the signing service", path), "give the document in force: --policy FILE")
 	}
 	return keys, nil
 }
@@ -231,7 +229,7 @@ func (a *app) connectApprover() (*client.Approver, approverIdentity, error) {
 		return nil, who, err
 	}
 	c, err := client.NewApprover(client.ApproverConfig{BaseURL: p.Console, Roots: pool, Key: who.key})
-	return c, who, err
+	return c, who, adviseURL(err, "--console")
 }
 
 // roots is nil, the system's certificates, where no file is named.
@@ -239,73 +237,18 @@ func roots(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil //nolint:nilnil // nil is the system's pool
 	}
-	return config.CertPool(path)
+	pool, err := config.CertPool(path)
+	return pool, advise(err, "give a PEM file with the certificates that the server's certificate chains to: --ca FILE")
 }
 
 func deploymentID(text string) (message.Hash, error) {
+	const next = "give --deployment ID; countersign genesis show FILE tells it"
 	if text == "" {
-		return message.Hash{}, advise(errors.New("no deployment id is given"),
-			"give --deployment ID; countersign genesis show FILE tells it")
+		return message.Hash{}, advise(errors.New("no deployment id is given"), next)
 	}
 	id, err := message.ParseHash(text)
 	if err != nil {
-		return id, fmt.Errorf("deployment id: %w", err)
+		return id, advise(fmt.Errorf("deployment id: %w", err), next)
 	}
 	return id, nil
-}
-
-// nextStep says what to do about an error.
-func nextStep(err error) string {
-	var told advised
-	if errors.As(err, &told) {
-		return told.next
-	}
-	if next, ok := problemSteps[client.Code(err)]; ok {
-		return next
-	}
-	var network *net.OpError
-	var stranger *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &stranger):
-		return "check --ca: the server's certificate does not chain to it, or is for another name"
-	case errors.As(err, &network):
-		return "is the deployment running? check its address, or start one with: countersign dev --dir DIR"
-	}
-	return ""
-}
-
-// problemSteps says what to do about the services' problems, by code.
-var problemSteps = map[string]string{
-	"unauthenticated":         "check the access token or client certificate: it may have expired, or the policy does not name it",
-	"not_found":               "list what there is: countersign request list, or: countersign wallet list",
-	"id_conflict":             "make a new request: every statement has an id of its own",
-	"wrong_audience":          "check --deployment: the statement is for another deployment",
-	"expiry_out_of_range":     "choose another --expires: at most seven days",
-	"content_digest_mismatch": "something between you and the service changes what is sent",
-	"invalid_statement":       "check the ids and values that you gave",
-	"unavailable":             "try again in a moment; nothing was lost",
-	"not_ready":               "try again in a moment: the service is starting, or no policy is active yet",
-	"internal":                "look into the service's log",
-	"not_an_approver":         "the policy lets other people vote on this",
-	"self_approval":           "another approver must agree: the policy forbids agreeing to your own request",
-	"request_ended":           "nothing more can be decided; see what became of it: countersign request show ID",
-	"already_rejected":        "a rejection is final; a new request is needed",
-	"no_vote_needed":          "nothing: it goes on without people",
-	"not_decidable":           "nothing: the approval service will reject it",
-	"vote_for_other_policy":   "the policy has changed: look at the request again and vote again",
-	"vote_not_of_this_time":   "check this machine's clock; the request may have ended",
-}
-
-// approverSteps are those of the approval service that differ.
-var approverSteps = map[string]string{
-	"unauthenticated": "check --key: it must be an approver's key of the active policy; check this machine's clock too",
-	"not_found":       "list what waits for people: countersign approvals list",
-}
-
-// adviseApprover says what to do about an error of the approval service.
-func adviseApprover(err error) error {
-	if next, ok := approverSteps[client.Code(err)]; ok {
-		return advise(err, "%s", next)
-	}
-	return err
 }

@@ -80,7 +80,7 @@ func (f databaseFlags) init(cmd *cobra.Command) ([]string, error) {
 	}
 	db, err := database.Open(cfg)
 	if err != nil {
-		return nil, err
+		return nil, advise(err, "correct --address HOST:PORT, --name or --owner")
 	}
 	defer db.Close()
 	if err := database.Init(cmd.Context(), db, g.Roles, verifiers); err != nil {
@@ -95,7 +95,7 @@ func (f databaseFlags) init(cmd *cobra.Command) ([]string, error) {
 }
 
 func (f databaseFlags) config() (database.Config, error) {
-	pool, err := config.CertPool(f.ca)
+	pool, err := roots(f.ca)
 	if err != nil {
 		return database.Config{}, err
 	}
@@ -117,12 +117,9 @@ func (f databaseFlags) config() (database.Config, error) {
 
 func readVerifiers(path string) (map[string]string, error) {
 	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, advise(err, "make it with: signing verifiers --config signing.yaml > %s", path)
-	}
 	var out map[string]string
-	if err := message.DecodeStrict(b, &out); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err == nil && message.DecodeStrict(b, &out) != nil {
+		err = fmt.Errorf("%s holds no verifiers", path)
 	}
-	return out, nil
+	return out, advise(err, "make it with: signing verifiers --config signing.yaml > %s", path)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -84,7 +85,7 @@ func adviseDev(err error, dir, bin string) error {
 		return advise(err, "it holds nothing yet: rm -r %s, and start again", dir)
 	case errors.Is(err, cluster.ErrNoServer):
 		return advise(err, "install PostgreSQL 15 or later (Debian: apt-get install postgresql)")
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return advise(err, "build the services into %s with: make build", bin)
 	}
 	return err

@@ -44,6 +44,9 @@ which the quorum of policy admins signs.`,
 			if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
 				return advise(err, "only approvers and policy admins of the active policy document may freeze; whose key is it? countersign key show FILE")
 			}
+			if errors.Is(err, client.ErrStatement) {
+				return err
+			}
 			if err != nil {
 				return advise(err, "nothing is frozen as far as is known: try again, or at another proposer (--proposer URL)")
 			}
@@ -73,7 +76,8 @@ func (a *app) connectFreezer() (*client.Client, error) {
 		return nil, err
 	}
 	cfg.Key = key
-	return client.New(cfg)
+	c, err := client.New(cfg)
+	return c, adviseURL(err, "--proposer")
 }
 
 func freezeStatement(c *client.Client, wallet, user, reason string) (message.Statement, error) {

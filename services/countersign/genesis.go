@@ -39,7 +39,12 @@ func (a *app) genesisNew() *cobra.Command {
 		Use:   "new --name NAME --admin NAME=FILE... --threshold N --out FILE",
 		Short: "Make a genesis document; its hash is the deployment id",
 		Args:  exactly(0),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, admin := range f.admins {
+				if !strings.Contains(admin, "=") {
+					return usageError{fmt.Errorf("--admin %q is not NAME=FILE", admin), cmd.CommandPath()}
+				}
+			}
 			b, err := f.document()
 			if err != nil {
 				return err
@@ -54,7 +59,7 @@ func (a *app) genesisNew() *cobra.Command {
 	c.Flags().StringVar(&f.out, "out", "", "new file for the document")
 	c.Flags().StringArrayVar(&f.admins, "admin", nil, "a policy admin, NAME=FILE with the public key (JWK or PEM); give it several times")
 	c.Flags().IntVar(&f.threshold, "threshold", 0, "how many admins must sign a policy document (strict: at least 2)")
-	c.Flags().StringSliceVar(&f.roles, "roles", []string{message.RoleAuthorization, message.RoleFraud, message.RoleApproval}, "required policy roles, in order")
+	c.Flags().StringSliceVar(&f.roles, "roles", message.PolicyRoles(), "required policy roles, in order")
 	c.Flags().StringSliceVar(&f.roots, "attestation-root", nil, "roots that attestations must chain to")
 	c.Flags().BoolVar(&f.development, "development", false, "a deployment for development, which strict services refuse")
 	return require(c, "name", "admin", "threshold", "out")
@@ -73,10 +78,7 @@ func (f genesisFlags) document() ([]byte, error) {
 	}
 	rand.Read(g.Nonce) // never returns an error (crypto/rand)
 	for _, admin := range f.admins {
-		name, file, ok := strings.Cut(admin, "=")
-		if !ok {
-			return nil, fmt.Errorf("--admin %q is not NAME=FILE", admin)
-		}
+		name, file, _ := strings.Cut(admin, "=")
 		key, err := readPublic(file)
 		if err != nil {
 			return nil, fmt.Errorf("admin %s: %w", name, err)
@@ -84,7 +86,7 @@ func (f genesisFlags) document() ([]byte, error) {
 		g.Admins = append(g.Admins, message.Admin{Name: name, Key: key})
 	}
 	if err := g.Validate(); err != nil {
-		return nil, fmt.Errorf("genesis: %w", err)
+		return nil, advise(fmt.Errorf("genesis: %w", err), "correct the flags; nothing was written: countersign genesis new --help")
 	}
 	return message.Encode(g)
 }

@@ -37,7 +37,7 @@ func newKey(kind string) (crypto.Signer, error) {
 	case keyP256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}
-	return nil, fmt.Errorf("key type %q is neither %s nor %s", kind, keyEd25519, keyP256)
+	return nil, advise(fmt.Errorf("key type %q is neither %s nor %s", kind, keyEd25519, keyP256), "give --type %s or --type %s", keyEd25519, keyP256)
 }
 
 // writeKey writes a private key to a new file with mode 0600.
@@ -53,9 +53,6 @@ func writeKey(path string, key crypto.Signer) error {
 // writeNew never overwrites.
 func writeNew(path string, b []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, os.ErrExist) {
-		return advise(err, "choose another path: nothing is overwritten")
-	}
 	if err != nil {
 		return err
 	}
@@ -72,7 +69,7 @@ func readKey(path string) (crypto.Signer, error) {
 		if errors.Is(err, config.ErrPermissions) {
 			return nil, advise(err, "run: chmod 600 %s", path)
 		}
-		return nil, err
+		return nil, adviseKey(err)
 	}
 	block, err := readPEM(path)
 	if err != nil {
@@ -80,20 +77,27 @@ func readKey(path string) (crypto.Signer, error) {
 	}
 	defer clear(block.Bytes)
 	if block.Type != pemPrivate {
-		return nil, fmt.Errorf("%s holds a %q, want a %q", path, block.Type, pemPrivate)
+		return nil, adviseKey(fmt.Errorf("%s holds a %q, want a %q", path, block.Type, pemPrivate))
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err != nil { // what the parser says is of use to nobody
+		return nil, adviseKey(fmt.Errorf("%s holds no private key in PKCS #8", path))
 	}
 	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s: a %T cannot sign", path, key)
-	}
-	if _, err := message.NewJWK(signer.Public()); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if !ok || !usable(signer) {
+		return nil, adviseKey(fmt.Errorf("%s is neither an Ed25519 nor a P-256 key", path))
 	}
 	return signer, nil
+}
+
+func usable(key crypto.Signer) bool {
+	_, err := message.NewJWK(key.Public())
+	return err == nil
+}
+
+// adviseKey says how a key file comes about.
+func adviseKey(err error) error {
+	return advise(err, "name a key file, or make one with: countersign key new --out FILE")
 }
 
 // readEd25519 reads a private key that must be an Ed25519 key, as those of
@@ -118,7 +122,7 @@ func readPEM(path string) (*pem.Block, error) {
 	defer clear(b)
 	block, _ := pem.Decode(b)
 	if block == nil {
-		return nil, advise(fmt.Errorf("%s is not a PEM file", path), "make a key with: countersign key new --out FILE")
+		return nil, adviseKey(fmt.Errorf("%s is not a PEM file", path))
 	}
 	return block, nil
 }
@@ -128,7 +132,7 @@ func readPEM(path string) (*pem.Block, error) {
 func readPublic(path string) (message.JWK, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return message.JWK{}, err
+		return message.JWK{}, adviseKey(err)
 	}
 	if len(b) > 0 && b[0] == '{' {
 		return parseJWK(path, b)
@@ -146,18 +150,26 @@ func readPublic(path string) (message.JWK, error) {
 	}
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
-		return message.JWK{}, fmt.Errorf("%s: %w", path, err)
+		return message.JWK{}, adviseKey(fmt.Errorf("%s holds no public key", path))
 	}
-	return message.NewJWK(public)
+	key, err := message.NewJWK(public)
+	if err != nil {
+		return key, adviseKey(fmt.Errorf("%s is neither an Ed25519 nor a P-256 key", path))
+	}
+	return key, nil
 }
 
 func parseJWK(path string, b []byte) (message.JWK, error) {
 	var key message.JWK
 	if err := message.DecodeStrict(b, &key); err != nil {
-		return key, fmt.Errorf("%s: %w", path, err)
+		return key, adviseJWK(fmt.Errorf("%s: %w", path, err))
 	}
 	if _, err := key.PublicKey(); err != nil {
-		return key, fmt.Errorf("%s: %w", path, err)
+		return key, adviseJWK(fmt.Errorf("%s: %w", path, err))
 	}
 	return key, nil
+}
+
+func adviseJWK(err error) error {
+	return advise(err, "write the JWK with: countersign key show --jwk FILE")
 }

@@ -1,15 +1,8 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/hex"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/internal/cluster"
 	"github.com/countersign/countersign/internal/database"
+	"github.com/countersign/countersign/internal/standin"
 )
 
 // TestOperations walks through docs/operations.md by hand, as the persons named
@@ -87,45 +81,14 @@ func freePort(t *testing.T) string {
 // the two servers and for alice, whose fingerprint it returns.
 func issue(t *testing.T, files map[string][]byte) string {
 	t.Helper()
-	_, authority, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, root, root, authority.Public(), authority)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pemOf := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	files["server-ca.pem"], files["users-ca.pem"] = pemOf("CERTIFICATE", der), pemOf("CERTIFICATE", der)
-	leaf := func(name string, usage x509.ExtKeyUsage) (certificate, key []byte) {
-		public, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		certificate, err = x509.CreateCertificate(rand.Reader, &x509.Certificate{
-			SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-			NotBefore: root.NotBefore, NotAfter: root.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
-			ExtKeyUsage: []x509.ExtKeyUsage{usage}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		}, root, public, authority)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if key, err = x509.MarshalPKCS8PrivateKey(private); err != nil {
-			t.Fatal(err)
-		}
-		return certificate, key
-	}
+	from, to := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	authority := standin.NewAuthority(t, "test authority", time.Now())
+	files["server-ca.pem"], files["users-ca.pem"] = authority.PEM(), authority.PEM()
 	for _, name := range []string{"proposer", "approval"} {
-		certificate, key := leaf(name, x509.ExtKeyUsageServerAuth)
-		files[name+".pem"], files[name+".key"] = pemOf("CERTIFICATE", certificate), pemOf("PRIVATE KEY", key)
+		files[name+".pem"], files[name+".key"] = standin.PEM(t, authority.Issue(t, name, from, to, x509.ExtKeyUsageServerAuth))
 	}
-	certificate, key := leaf("alice", x509.ExtKeyUsageClientAuth)
-	files["alice.pem"] = append(pemOf("CERTIFICATE", certificate), pemOf("PRIVATE KEY", key)...)
-	sum := sha256.Sum256(certificate)
-	return hex.EncodeToString(sum[:])
+	alice := authority.Issue(t, "alice", from, to, x509.ExtKeyUsageClientAuth)
+	certificate, key := standin.PEM(t, alice)
+	files["alice.pem"] = append(certificate, key...)
+	return standin.Fingerprint(alice)
 }

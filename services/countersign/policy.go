@@ -79,13 +79,9 @@ func readPolicy(path, genesisPath string) ([]byte, policyView, error) {
 	if err != nil {
 		return nil, policyView{}, err
 	}
-	raw, err := os.ReadFile(path)
+	raw, doc, err := parsePolicy(path)
 	if err != nil {
 		return nil, policyView{}, err
-	}
-	doc, err := document.Parse(raw)
-	if err != nil {
-		return nil, policyView{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if doc.Deployment != deployment.String() {
 		return nil, policyView{}, advise(fmt.Errorf("%s is for deployment %s", path, doc.Deployment),
@@ -97,6 +93,19 @@ func readPolicy(path, genesisPath string) ([]byte, policyView, error) {
 	return raw, policyView{
 		Version: doc.Version, Hash: message.Sum(raw), Users: len(doc.Users), Approvers: len(doc.Approvers),
 	}, nil
+}
+
+// parsePolicy reads a policy document, in its bytes and as what they say.
+func parsePolicy(path string) ([]byte, *document.Document, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading policy document: %w", err)
+	}
+	doc, err := document.Parse(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return raw, doc, nil
 }
 
 func signDocument(raw []byte, genesisPath, predecessor, keyPath string) (string, error) {
@@ -128,19 +137,20 @@ func signDocument(raw []byte, genesisPath, predecessor, keyPath string) (string,
 // knownAdmins are those of the genesis document, of the document, and of the one
 // before it. Which of them are in force the services know.
 func knownAdmins(g message.Genesis, raw []byte, predecessor string) ([]message.Admin, error) {
-	documents, out := [][]byte{raw}, g.Admins
+	doc, err := document.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	documents := []*document.Document{doc}
 	if predecessor != "" {
-		before, err := os.ReadFile(predecessor)
+		_, before, err := parsePolicy(predecessor)
 		if err != nil {
 			return nil, err
 		}
 		documents = append(documents, before)
 	}
-	for _, raw := range documents {
-		doc, err := document.Parse(raw)
-		if err != nil {
-			return nil, err
-		}
+	out := g.Admins
+	for _, doc := range documents {
 		if doc.Admins != nil {
 			for _, admin := range doc.Admins.Keys {
 				out = append(out, message.Admin(admin))

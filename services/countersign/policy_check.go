@@ -131,7 +131,7 @@ func (d *draft) view() checkView {
 		Version: d.doc.Version, Hash: d.hash(), Expires: d.doc.Expires.Format(time.RFC3339),
 		Users: len(d.doc.Users), Approvers: len(d.doc.Approvers), Rules: map[string]int{},
 	}
-	for _, role := range trial.Roles() {
+	for _, role := range message.PolicyRoles() {
 		v.Rules[role] = len(d.doc.Rules.Of(role))
 	}
 	return v
@@ -141,7 +141,7 @@ func (v checkView) human(w io.Writer) {
 	fmt.Fprintf(w, "version     %d\nhash        %s\nexpires     %s\nusers       %d\napprovers   %d\n",
 		v.Version, v.Hash, v.Expires, v.Users, v.Approvers)
 	fmt.Fprint(w, "rules      ")
-	for _, role := range trial.Roles() {
+	for _, role := range message.PolicyRoles() {
 		fmt.Fprintf(w, " %d %s", v.Rules[role], role)
 	}
 	fmt.Fprintln(w)

@@ -29,11 +29,8 @@ type draft struct {
 func readDraft(path string, lists []string) (draft, error) {
 	d := draft{path: path, files: map[string]*document.ListFile{}}
 	var err error
-	if d.raw, err = os.ReadFile(path); err != nil {
-		return d, fmt.Errorf("reading policy document: %w", err)
-	}
-	if d.doc, err = document.Parse(d.raw); err != nil {
-		return d, advise(fmt.Errorf("%s: %w", path, err), "see how a document is written: countersign policy schema")
+	if d.raw, d.doc, err = parsePolicy(path); err != nil {
+		return d, err
 	}
 	return d, d.add(lists)
 }
@@ -41,17 +38,32 @@ func readDraft(path string, lists []string) (draft, error) {
 // add reads further files of lists.
 func (d *draft) add(lists []string) error {
 	for _, name := range lists {
-		raw, err := os.ReadFile(name)
+		text, err := readList(name)
 		if err != nil {
-			return fmt.Errorf("reading list: %w", err)
+			return err
 		}
-		f, err := document.ReadList(raw)
-		if err != nil {
-			return advise(fmt.Errorf("list %s: %w", name, err), "write one CAIP-10 account on each line, such as eip155:1:0x and 40 hex digits in lower case")
-		}
-		d.files[f.SHA256()] = f
+		d.files[text.file.SHA256()] = text.file
 	}
 	return nil
+}
+
+// listText is a list's file, and where it came from.
+type listText struct {
+	path string
+	raw  []byte
+	file *document.ListFile
+}
+
+func readList(path string) (listText, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return listText{}, fmt.Errorf("reading list: %w", err)
+	}
+	file, err := document.ReadList(raw)
+	if err != nil {
+		return listText{}, advise(fmt.Errorf("list %s: %w", path, err), "write one CAIP-10 account on each line, such as eip155:1:0x and 40 hex digits in lower case")
+	}
+	return listText{path, raw, file}, nil
 }
 
 // sound refuses a draft that the services would refuse.

@@ -98,7 +98,7 @@ func (f explainFlags) explainCase(ctx context.Context, d draft) (v explainView, 
 	c := cases.Cases[i]
 	decision, filing, err := trial.Decide(ctx, d.doc, d.files, cases, c)
 	if err != nil {
-		return v, fmt.Errorf("case %q: %w", c.Name, err)
+		return v, advise(fmt.Errorf("case %q: %w", c.Name, err), "correct the case; docs/policy-commands.md says how cases are written")
 	}
 	return explained(filing, decision, c.User, c.At.Time), nil
 }
@@ -141,7 +141,7 @@ func (f explainFlags) explainStatement(ctx context.Context, d draft) (v explainV
 		return v, err
 	}
 	if sandbox.Required, err = requiredRoles(descriptor); err != nil {
-		return v, err
+		return v, advise(err, "give the descriptor's JSON, as the table descriptor has it: --descriptor FILE")
 	}
 	filing, err := sandbox.Sign(ctx, statement, oneDescriptor(descriptor), f.user, at)
 	if err != nil {

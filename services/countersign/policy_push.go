@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
@@ -31,11 +30,7 @@ func (a *app) policyPush() *cobra.Command {
 its lists. A file that was published before need not be given again.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var cfg config.Operator
-			if err := config.Load(path, &cfg); err != nil {
-				return err
-			}
-			v, err := push(cmd.Context(), cfg, args[0], signatures, lists)
+			v, err := push(cmd.Context(), path, args[0], signatures, lists)
 			if err != nil {
 				return err
 			}
@@ -48,8 +43,8 @@ its lists. A file that was published before need not be given again.`,
 	return require(c, "signature", "config")
 }
 
-func push(ctx context.Context, cfg config.Operator, path string, signatureFiles, listFiles []string) (policyView, error) {
-	d, err := boot.Open(secrets.ServiceOperator, cfg.Service)
+func push(ctx context.Context, operator, path string, signatureFiles, listFiles []string) (policyView, error) {
+	cfg, d, err := openOperator(operator)
 	if err != nil {
 		return policyView{}, err
 	}
@@ -85,33 +80,22 @@ func readSignatures(raw []byte, files []string) (message.PolicyBundle, error) {
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return bundle, err
+			return bundle, advise(err, "name a file that countersign policy sign has written: --signature FILE")
 		}
 		bundle.Signatures = append(bundle.Signatures, strings.TrimSpace(string(b)))
 	}
 	return bundle, nil
 }
 
-// listText is a list's file, and where it came from.
-type listText struct {
-	path string
-	raw  []byte
-	file *document.ListFile
-}
-
 // readLists returns the files by digest.
 func readLists(paths []string) (map[string]listText, error) {
 	out := map[string]listText{}
 	for _, path := range paths {
-		raw, err := os.ReadFile(path)
+		text, err := readList(path)
 		if err != nil {
 			return nil, err
 		}
-		file, err := document.ReadList(raw)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		out[file.SHA256()] = listText{path, raw, file}
+		out[text.file.SHA256()] = text
 	}
 	return out, nil
 }
@@ -194,7 +178,7 @@ func (p publisher) lists(ctx context.Context, active *document.Active) (int, err
 			return 0, advise(fmt.Errorf("%s: no list of the document has the SHA-256 %s", text.path, digest), "give the file that the admins have signed for")
 		}
 	}
-	return len(files), active.Attach(files)
+	return len(files), advise(active.Attach(files), "give the files that the admins have signed for, or correct the document and have it signed again")
 }
 
 func (p publisher) list(ctx context.Context, l document.List) (*document.ListFile, error) {
@@ -210,7 +194,7 @@ func (p publisher) list(ctx context.Context, l document.List) (*document.ListFil
 	}
 	file, err := document.ReadList(n.Body)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: the file that is published: %w", l.ID, err)
+		return nil, advise(fmt.Errorf("list %s: the file that is published: %w", l.ID, err), "give it: --list FILE")
 	}
 	return file, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/ledger"
 	"github.com/countersign/countersign/policy/trial"
 	"github.com/countersign/countersign/policy/trial/trialpg"
 	"github.com/countersign/countersign/secrets"
@@ -45,6 +46,9 @@ the policy document, and say which decisions would change. What was approved in
 the 31 days before counts as it did. Nothing is written.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.since <= 0 {
+				return usageError{errors.New("--since must be above 0"), cmd.CommandPath()}
+			}
 			s, err := f.simulate(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -64,9 +68,6 @@ func (f simulateFlags) simulate(ctx context.Context, path string) (s trial.Simul
 	if err != nil {
 		return s, err
 	}
-	if f.since <= 0 {
-		return s, errors.New("--since must be above 0")
-	}
 	d, err := readDraft(path, f.lists)
 	if err != nil {
 		return s, err
@@ -78,7 +79,7 @@ func (f simulateFlags) simulate(ctx context.Context, path string) (s trial.Simul
 	defer past.close()
 	since := until.Add(-f.since)
 	simulator := trial.NewSimulator(past.active, past.interpreter, since, until)
-	s, err = simulator.Run(ctx, past.store.Recorded(ctx, since.Add(-trial.Lookback), until))
+	s, err = simulator.Run(ctx, past.store.Recorded(ctx, since.Add(-ledger.Retention), until))
 	return s, adviseDatabase(err)
 }
 
@@ -97,14 +98,20 @@ type past struct {
 	close       func()
 }
 
+// openOperator reads the operator's configuration, and what it names.
+func openOperator(path string) (cfg config.Operator, d *boot.Deployment, err error) {
+	const next = "correct the operator's configuration or what it names; an example with every key explained: deploy/config/operator.yaml"
+	if err = config.Load(path, &cfg); err != nil {
+		return cfg, nil, advise(err, next)
+	}
+	d, err = boot.Open(secrets.ServiceOperator, cfg.Service)
+	return cfg, d, advise(err, next)
+}
+
 // openPast logs in to the database as the operator, with a draft that is one for
 // this deployment.
 func openPast(path string, d draft) (p past, err error) {
-	var cfg config.Operator
-	if err := config.Load(path, &cfg); err != nil {
-		return p, err
-	}
-	deployment, err := boot.Open(secrets.ServiceOperator, cfg.Service)
+	cfg, deployment, err := openOperator(path)
 	if err != nil {
 		return p, err
 	}
@@ -146,7 +153,7 @@ func (f explainFlags) explainRecorded(ctx context.Context, d draft) (v explainVi
 		return v, adviseDatabase(err)
 	}
 	decision, filing, err := trial.NewSimulator(past.active, past.interpreter, r.Submitted, r.Submitted).
-		Explain(ctx, past.store.Recorded(ctx, r.Submitted.Add(-trial.Lookback), r.Submitted), r)
+		Explain(ctx, past.store.Recorded(ctx, r.Submitted.Add(-ledger.Retention), r.Submitted), r)
 	if err != nil {
 		return v, adviseDatabase(err)
 	}

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"fmt"
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/internal/message"
-	"github.com/countersign/countersign/policy/document"
 )
 
 func (a *app) policyUpdate() *cobra.Command {
@@ -42,12 +38,9 @@ needs these first: push such a document (countersign policy push).`,
 // readBundle reads a document and its signatures, and whether the document is
 // one at all: the services tell what it is worth.
 func readBundle(path string, signatures []string) (message.PolicyBundle, error) {
-	raw, err := os.ReadFile(path)
+	raw, _, err := parsePolicy(path)
 	if err != nil {
 		return message.PolicyBundle{}, err
-	}
-	if _, err := document.Parse(raw); err != nil {
-		return message.PolicyBundle{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return readSignatures(raw, signatures)
 }

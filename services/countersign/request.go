@@ -55,17 +55,26 @@ type submission struct {
 func (a *app) submit(ctx context.Context, c *client.Client, s submission, f submitFlags) error {
 	statement, err := c.NewStatement(s.kind, s.wallet, s.account, s.payload, f.expires)
 	if err != nil {
-		return err
+		return advise(err, "%s", problemSteps["invalid_statement"])
 	}
 	statement.DryRun = f.dryRun
 	r, err := c.Submit(ctx, statement, min(f.wait, firstLook))
 	if err != nil {
-		return err
+		return adviseSubmitted(err, statement)
 	}
 	if r, err = await(ctx, c, r, f.wait-firstLook); err != nil {
-		return fmt.Errorf("waiting for request %s: %w", statement.ID, err)
+		return advise(fmt.Errorf("waiting for request %s: %w", statement.ID, err), "it goes on without you: countersign request watch %s", statement.ID)
 	}
 	return a.showRequest(r, f.wait > 0)
+}
+
+// adviseSubmitted says what to do where the statement is at fault, or may have
+// been accepted although no answer came.
+func adviseSubmitted(err error, s message.Statement) error {
+	if next := nextStep(err); next != "" {
+		return err
+	}
+	return advise(err, "it may have been accepted: countersign request show %s", s.ID)
 }
 
 // await waits until the request has ended, waits for people, or the time is

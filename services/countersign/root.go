@@ -82,22 +82,6 @@ type usageError struct {
 	command string
 }
 
-// advised is an error with the next thing to do.
-type advised struct {
-	error
-	next string
-}
-
-func (e advised) Unwrap() error { return e.error }
-
-// advise adds to err what the person should do next; nil stays nil.
-func advise(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	return advised{err, fmt.Sprintf(format, args...)}
-}
-
 // ended carries an exit code where everything was shown already.
 type ended struct {
 	code   int

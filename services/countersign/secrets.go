@@ -36,13 +36,13 @@ func (a *app) secretsNew() *cobra.Command {
 		Long: `Make the build-time secret (kept by the secure build) or the deploy-time
 secret (kept by the user admin). The two must not meet in one person's hands.`,
 		Args: exactly(0),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			h := secrets.Half(half)
 			if h != secrets.HalfBuild && h != secrets.HalfDeploy {
-				return fmt.Errorf("--half %q is neither build nor deploy", half)
+				return usageError{fmt.Errorf("--half %q is neither build nor deploy", half), cmd.CommandPath()}
 			}
 			if generation < 1 {
-				return fmt.Errorf("--generation %d is below 1", generation)
+				return usageError{fmt.Errorf("--generation %d is below 1", generation), cmd.CommandPath()}
 			}
 			f := secrets.NewSecretFile(h, generation)
 			defer f.Secret.Wipe()
@@ -71,12 +71,12 @@ func (a *app) secretsBranch() *cobra.Command {
 			}
 			f, err := secrets.ReadSecretFile(secret)
 			if err != nil {
-				return adviseSecret(err, secret)
+				return adviseSecret(err, secret, "name a secret: countersign secrets new makes one")
 			}
 			defer f.Secret.Wipe()
 			branch, err := f.Split(service, g.Roles)
 			if err != nil {
-				return err
+				return advise(err, "give --service with one of them: the policy roles are those of %s", genesis)
 			}
 			if err := branch.Write(out); err != nil {
 				return err
@@ -103,7 +103,7 @@ func (a *app) secretsInspect() *cobra.Command {
 func (a *app) showSecret(path string) error {
 	v, err := inspect(path)
 	if err != nil {
-		return adviseSecret(err, path)
+		return adviseSecret(err, path, "name a file of countersign secrets new or countersign secrets branch")
 	}
 	return a.show(v, func(w io.Writer) {
 		fmt.Fprintf(w, "file         %s\nhalf         %s\ngeneration   %d\n", v.File, v.Half, v.Generation)
@@ -137,9 +137,9 @@ func inspect(path string) (secretView, error) {
 	return v, nil
 }
 
-func adviseSecret(err error, path string) error {
+func adviseSecret(err error, path, next string) error {
 	if errors.Is(err, secrets.ErrPermissions) {
-		return advise(err, "run: chmod 600 %s", path)
+		next = "run: chmod 600 " + path
 	}
-	return err
+	return advise(err, "%s", next)
 }

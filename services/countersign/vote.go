@@ -121,7 +121,7 @@ func (a *app) vote(ctx context.Context, c *client.Approver, who approverIdentity
 		v.human(printable{a.out})
 	}
 	if !yes && !a.json && isTerminal(os.Stdin) && !confirm(a.out, os.Stdin, b.use) {
-		return errors.New("nothing was signed")
+		return advise(errors.New("nothing was signed"), "to sign, run it again and type yes")
 	}
 	vote.Decision = b.decision
 	public, err := message.NewJWK(who.key.Public())
