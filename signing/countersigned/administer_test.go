@@ -48,6 +48,26 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+// TestDryRunOfWhatThereIsNot: nobody rejects a dry run for earnest, so the
+// signing service ends it when all roles have spoken, in their words.
+func TestDryRunOfWhatThereIsNot(t *testing.T) {
+	w := newWorld(t)
+	asked := w.dryRun()
+	clear(w.store.accounts)
+	clear(w.store.wallets)
+	replies := w.approvals(asked, "", says(message.WouldReject))
+	wantCode(t, w.verify(asked, replies[:2]), countersigned.Incomplete, message.RoleSigning, countersigned.CodeUnknownRecord)
+	f := w.verify(asked, replies)
+	if f.Ruling != countersigned.Rejected || len(f.Reasons) != len(replies) {
+		t.Fatalf("ruled %v for %+v", f.Ruling, f.Reasons)
+	}
+	for i, r := range f.Reasons {
+		if r.Role != w.d.Genesis.Roles[i] || r.Code != "because" {
+			t.Errorf("reason %d is %+v", i, r)
+		}
+	}
+}
+
 // TestAttackDryRunForEarnest: what a role would decide is no approval of the
 // request in earnest, and an approval in earnest is none of a dry run.
 func TestAttackDryRunForEarnest(t *testing.T) {

@@ -329,9 +329,12 @@ func (x *examination) silent() []string {
 }
 
 // uninterpreted rules on a statement that is well-formed but cannot be
-// interpreted. A missing record may only be late.
+// interpreted. A missing record may only be late. A dry run does not wait for
+// it: no role would ever reject it for earnest.
 func (x *examination) uninterpreted(err error) (Finding, error) {
 	switch {
+	case errors.Is(err, transaction.ErrNoRecord) && x.statement.DryRun && len(x.silent()) == 0:
+		return Finding{Ruling: Rejected, Reasons: x.spoken()}, nil
 	case errors.Is(err, transaction.ErrNoRecord):
 		reason := message.Reason{Code: CodeUnknownRecord, Detail: detail(err)}
 		return Finding{Ruling: Incomplete, Reasons: own(reason), Missing: x.v.cfg.Genesis.Roles}, nil
@@ -339,6 +342,19 @@ func (x *examination) uninterpreted(err error) (Finding, error) {
 		return x.meaningless(err), nil
 	}
 	return Finding{}, fmt.Errorf("interpreting request %s: %w", x.ID, err)
+}
+
+// spoken is what the roles gave as their reasons, one role after the other.
+func (x *examination) spoken() []message.RoleReason {
+	var out []message.RoleReason
+	seen := map[string]bool{}
+	for _, voice := range x.voices {
+		if a := &voice.approval; a.Envelope == x.hash && !seen[a.Role] {
+			seen[a.Role] = true
+			out = append(out, reasonsOf(a)...)
+		}
+	}
+	return out
 }
 
 func incomplete(refused []message.RoleReason) Finding {
