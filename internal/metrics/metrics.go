@@ -9,7 +9,6 @@ package metrics
 import (
 	"database/sql"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/release"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/secrets"
 )
@@ -255,15 +255,8 @@ func boolean(b bool) float64 {
 
 // build says what this process was built from.
 func build() prometheus.Collector {
-	labels := prometheus.Labels{"version": "unknown", "revision": "unknown", "go_version": "unknown"}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		labels["version"], labels["go_version"] = info.Main.Version, info.GoVersion
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				labels["revision"] = s.Value
-			}
-		}
-	}
+	r := release.This()
+	labels := prometheus.Labels{"version": r.Version, "revision": r.Revision, "go_version": r.Go}
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", ConstLabels: labels, Help: "What this process was built from; always 1.",
 	})

@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/internal/release"
 )
 
 // Exit codes. A request that ends without a signature is not an error of the
@@ -49,6 +51,7 @@ func (a *app) root() *cobra.Command {
 Start one on this machine with:   countersign dev --dir DIR
 and use it from another terminal: export COUNTERSIGN_PROFILE=DIR/dev.json
                                   countersign wallet create --label first`,
+		Version:       release.This().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noCommand,
