@@ -137,7 +137,8 @@ type File struct {
 	Entries int    `yaml:"entries"`
 }
 
-// Asset is a name for a CAIP-19 id, with the decimals of its whole unit.
+// Asset is a name for a CAIP-19 id, with the decimals of its whole unit, which
+// are written even where they are 0.
 type Asset struct {
 	ID       string `yaml:"id"`
 	Asset    string `yaml:"asset"`

@@ -41,7 +41,7 @@ func ReadList(raw []byte) (*ListFile, error) {
 	for line := range bytes.Lines(raw) {
 		number++
 		account := line[:len(line)-1]
-		if !canonicalAccount(string(account)) {
+		if !CanonicalAccount(string(account)) {
 			return nil, fmt.Errorf("%w: line %d is not a CAIP-10 account (of eip155: chain id and 0x address in lower case)", ErrListFile, number)
 		}
 		f.sorted = append(f.sorted, message.Sum(account))
@@ -49,10 +49,26 @@ func ReadList(raw []byte) (*ListFile, error) {
 	slices.SortFunc(f.sorted, compareHashes)
 	for i := 1; i < len(f.sorted); i++ {
 		if f.sorted[i] == f.sorted[i-1] {
-			return nil, fmt.Errorf("%w: an account stands twice", ErrListFile)
+			return nil, twice(raw, f.sorted[i])
 		}
 	}
 	return f, nil
+}
+
+// twice says in which lines an account stands.
+func twice(raw []byte, account message.Hash) error {
+	number, first := 0, 0
+	for line := range bytes.Lines(raw) {
+		number++
+		switch {
+		case message.Sum(line[:len(line)-1]) != account:
+		case first == 0:
+			first = number
+		default:
+			return fmt.Errorf("%w: line %d: %s stands in line %d too", ErrListFile, number, line[:len(line)-1], first)
+		}
+	}
+	return fmt.Errorf("%w: an account stands twice", ErrListFile)
 }
 
 func compareHashes(a, b message.Hash) int { return bytes.Compare(a[:], b[:]) }

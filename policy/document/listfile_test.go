@@ -72,6 +72,14 @@ func TestReadListRefuses(t *testing.T) {
 	}
 }
 
+// TestTwiceInAListFile names both lines.
+func TestTwiceInAListFile(t *testing.T) {
+	_, err := document.ReadList([]byte(accounts(50) + "eip155:1:0x0000000000000000000000000000000000000007\n"))
+	if err == nil || !strings.HasSuffix(err.Error(), "line 51: eip155:1:0x0000000000000000000000000000000000000007 stands in line 8 too") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestListFileMemory: a hundred thousand accounts within 8 MiB.
 func TestListFileMemory(t *testing.T) {
 	raw := []byte(accounts(100_000))

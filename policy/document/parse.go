@@ -26,18 +26,52 @@ var ErrForm = errors.New("not in the form of a policy document")
 
 // Parse reads a policy document strictly: one YAML document in UTF-8, no
 // unknown, misspelled or repeated keys, no anchors, aliases, merge keys,
-// explicit tags or empty values, and no number or truth that others
-// might read otherwise. It does not check what the document says: see
+// explicit tags or empty values, no number or truth that others
+// might read otherwise, and no asset without decimals. It does not check what the document says: see
 // Validate.
 func Parse(raw []byte) (*Document, error) {
-	if _, err := parseForm(raw); err != nil {
+	root, err := parseForm(raw)
+	if err != nil {
 		return nil, err
 	}
 	var d Document
 	if err := strictyaml.Decode(raw, &d); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}
+	if err := errors.Join(withoutDecimals(root)...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrForm, err)
+	}
 	return &d, nil
+}
+
+// withoutDecimals finds assets that do not say their decimals: 0 is a number that
+// some assets have, and would be meant of all that forget theirs.
+func withoutDecimals(root *yaml.Node) (faults []error) {
+	assets := valueOf(root, "assets")
+	if assets == nil {
+		return nil
+	}
+	for _, asset := range assets.Content {
+		if valueOf(asset, "decimals") != nil {
+			continue
+		}
+		name := ""
+		if id := valueOf(asset, "id"); id != nil {
+			name = id.Value
+		}
+		faults = append(faults, fmt.Errorf("line %d: asset %q: decimals are missing: write how many its whole unit has, such as 18 for ether, or 0", asset.Line, name))
+	}
+	return faults
+}
+
+// valueOf returns what stands in a mapping under a key, or nil.
+func valueOf(mapping *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
 }
 
 // parseForm looks at the node tree, where aliases and tags are still visible,

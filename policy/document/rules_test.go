@@ -141,6 +141,18 @@ func TestQuorumOfOneHumanByGroup(t *testing.T) {
 	}
 }
 
+// TestUnknownApproverIsOneFault: who is not there is told once, not as somebody of
+// a group and a missing person too.
+func TestUnknownApproverIsOneFault(t *testing.T) {
+	d := deploymenttest.New(t)
+	x := d.Document()
+	names(x)
+	x.Rules.Approval[1].Approvers = []string{"eve"}
+	if err := x.Validate(d.Genesis); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestTwoHundredRulesFit into a document, and its bundle into a message.
 func TestTwoHundredRulesFit(t *testing.T) {
 	d := deploymenttest.New(t)

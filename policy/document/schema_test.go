@@ -155,6 +155,7 @@ func TestSchemaRefuses(t *testing.T) {
 	for name, change := range map[string][2]string{
 		"unknown-key": {"expires:", "expiry:"}, "nested-key": {"threshold:", "treshold:"}, "rule-key": {"effect:", "affect:"},
 		"zone": {"01T00:00:00Z", "01T00:00:00+01:00"}, "day-only": {"01T00:00:00Z", "01"}, "number-as-text": {"decimals: 18", `decimals: "18"`},
+		"no-decimals": {"      decimals: 18\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Replace(good, change[0], change[1], 1)

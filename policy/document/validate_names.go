@@ -22,9 +22,9 @@ const (
 // by its SLIP-44 number, and contracts.
 var ethereumAssetForm = regexp.MustCompile(`^eip155:[1-9][0-9]{0,18}/(?:slip44:(?:0|[1-9][0-9]{0,9})|erc[0-9]{1,5}:0x[0-9a-f]{40})$`)
 
-// canonicalAccount says whether an account is CAIP-10, in the one form in which
+// CanonicalAccount says whether an account is CAIP-10, in the one form in which
 // effects name it.
-func canonicalAccount(account string) bool {
+func CanonicalAccount(account string) bool {
 	if strings.HasPrefix(account, "eip155:") {
 		return ethereumForm.MatchString(account)
 	}
@@ -102,7 +102,7 @@ func (v *validator) listFile(where string, f File) {
 func (v *validator) entries(where string, entries []Entry) {
 	seen := map[string]bool{}
 	for _, e := range entries {
-		if !canonicalAccount(e.Account) {
+		if !CanonicalAccount(e.Account) {
 			v.fault("%s: %q is not a CAIP-10 account (of eip155: chain id and 0x address in lower case)", where, e.Account)
 		}
 		if seen[e.Account] {
@@ -141,7 +141,7 @@ func (v *validator) calls() {
 		if c.Function == "" || len(c.Function) > maxFunction || !printable(c.Function) {
 			v.fault("%s: function is missing, longer than %d bytes or not printable", where, maxFunction)
 		}
-		if c.Contract != "" && !canonicalAccount(c.Contract) {
+		if c.Contract != "" && !CanonicalAccount(c.Contract) {
 			v.fault("%s: contract %q is not a CAIP-10 account (of eip155: chain id and 0x address in lower case)", where, c.Contract)
 		}
 		if seen[c] {

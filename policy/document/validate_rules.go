@@ -87,6 +87,7 @@ func (v *validator) asked(where string, r Rule) {
 }
 
 func (v *validator) ruleQuorum(where string, r Rule) {
+	known := len(v.faults)
 	for i, id := range r.Approvers {
 		group := slices.ContainsFunc(v.doc.Groups, func(g Group) bool { return g.ID == id })
 		if slices.Contains(r.Approvers[:i], id) || (!group && !v.hasApprover(id)) {
@@ -96,11 +97,15 @@ func (v *validator) ruleQuorum(where string, r Rule) {
 	persons := map[string]bool{}
 	for _, id := range v.doc.expand(r.Approvers) {
 		i := slices.IndexFunc(v.doc.Approvers, func(a Approver) bool { return a.ID == id })
-		if i < 0 {
+		switch {
+		case i >= 0:
+			persons[v.doc.Approvers[i].person()] = true
+		case !slices.Contains(r.Approvers, id):
 			v.fault("%s: %q of a group is no approver", where, id)
-			continue
 		}
-		persons[v.doc.Approvers[i].person()] = true
+	}
+	if len(v.faults) > known {
+		return // how many persons it asks shows once the names are right
 	}
 	if r.Quorum < 1 || r.Quorum > len(persons) {
 		v.fault("%s: quorum %d is not between 1 and the %d persons whom it asks", where, r.Quorum, len(persons))

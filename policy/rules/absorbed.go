@@ -44,6 +44,13 @@ func allKinds() []message.Kind {
 	}
 }
 
+// ruledKinds are those that rules are asked about: a freeze needs none.
+func ruledKinds() []message.Kind {
+	return slices.DeleteFunc(allKinds(), func(k message.Kind) bool {
+		return k == message.KindWalletFreeze || k == message.KindUserFreeze
+	})
+}
+
 // variables are those that the condition reads, in the order of reading.
 func (c *condition) variables() (out []string) {
 	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
@@ -65,7 +72,7 @@ func (c *condition) lacking(name string) (out []string) {
 	}
 	kinds := c.rule.Kinds
 	if len(kinds) == 0 {
-		kinds = allKinds()
+		kinds = ruledKinds()
 	}
 	having := kindsOf(c.set.env.variables[c.set.env.index[name]].Of)
 	if name == "account.address" {

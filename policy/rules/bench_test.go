@@ -37,6 +37,7 @@ func bookOf200() *document.Document {
 		},
 	}
 	for i := range 199 {
+		doc.Users = append(doc.Users, document.User{ID: fmt.Sprintf("user-%d", i+10)})
 		doc.Rules.Fraud = append(doc.Rules.Fraud, document.Rule{
 			ID: fmt.Sprintf("rule-%d", i), Effect: document.EffectDeny, Reason: "too much",
 			Kinds: []message.Kind{message.KindEthereumTransaction},

@@ -28,6 +28,8 @@ type book struct {
 	known   map[string]string // inline accounts, and the list each is on
 	similar map[string][]string
 	zones   map[string]*time.Location
+	users   map[string]bool
+	chains  map[string]bool // CAIP-2, of what the document names
 }
 
 type listing struct {
@@ -50,7 +52,10 @@ func newBook(doc *document.Document, files Files) (*book, []error) {
 		lists: map[string]*listing{}, groups: map[string]map[string]bool{}, of: map[string][]string{},
 		assets: map[string]*document.Asset{}, named: map[string]*document.Asset{}, literal: map[string]bool{},
 		calls: map[[4]byte][]declared{}, known: map[string]string{}, similar: map[string][]string{},
-		zones: map[string]*time.Location{},
+		zones: map[string]*time.Location{}, users: map[string]bool{}, chains: map[string]bool{},
+	}
+	for _, u := range doc.Users {
+		b.users[u.ID] = true
 	}
 	for i := range doc.Lists {
 		b.addList(&doc.Lists[i], files)
@@ -65,6 +70,7 @@ func newBook(doc *document.Document, files Files) (*book, []error) {
 	for i := range doc.Assets {
 		a := &doc.Assets[i]
 		b.assets[a.ID], b.named[a.Asset] = a, a
+		b.addChain(a.Asset, "/")
 	}
 	return b, b.addCalls(doc.Calls)
 }
@@ -72,6 +78,7 @@ func newBook(doc *document.Document, files Files) (*book, []error) {
 func (b *book) addList(l *document.List, files Files) {
 	listing := &listing{id: l.ID, entries: map[string]document.Entry{}, file: l.File, files: files}
 	for _, entry := range l.Entries {
+		b.addChain(entry.Account, ":")
 		account := transaction.Canonical(entry.Account)
 		listing.entries[account] = entry
 		if _, ok := b.known[account]; !ok {
@@ -91,10 +98,19 @@ func (b *book) addCalls(calls []document.Call) (faults []error) {
 			faults = append(faults, fmt.Errorf("calls: entry %d (%q): %w", i+1, bounded(c.Function), err))
 			continue
 		}
+		b.addChain(c.Contract, ":")
 		selector := function.Selector()
 		b.calls[selector] = append(b.calls[selector], declared{transaction.Canonical(c.Contract), function})
 	}
 	return faults
+}
+
+// addChain takes in the chain of an account or asset, which ends before the last
+// separator.
+func (b *book) addChain(of, separator string) {
+	if i := strings.LastIndex(of, separator); i > 0 {
+		b.chains[of[:i]] = true
+	}
 }
 
 func (l *listing) has(account string) bool {

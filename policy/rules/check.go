@@ -30,6 +30,7 @@ const (
 	WarnUnused         = "unused"
 	WarnUnusedApprover = "approvers_ignored" // of a rule that does not ask
 	WarnGranted        = "granted_in_vain"   // no rule of a role lets the kind through
+	WarnUnknown        = "not_in_document"   // a user, chain or asset
 )
 
 // Check returns what in the rules of all roles is most likely not meant, in
@@ -183,6 +184,9 @@ func (c *checker) single(role string, v view) {
 		c.warn(role, v.ID, WarnUnusedApprover, "approvers and quorum are of rules that ask; remove them")
 	}
 	c.kinds(role, v)
+	for _, found := range v.source.strange {
+		c.warn(role, v.ID, WarnUnknown, "%s; correct it, or put it into the document", found)
+	}
 	for _, found := range v.source.absorbed() {
 		c.warn(role, v.ID, WarnAbsorbed, "%s", found)
 	}

@@ -44,41 +44,48 @@ func TestCheck(t *testing.T) {
 		rules []document.Rule
 		want  []string
 	}{
-		"nothing to say":         {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`tx.nonce > 9u`))}, nil},
-		"allows everything":      {[]document.Rule{allow(`true`)}, []string{"allows_everything true"}},
-		"allows by another name": {[]document.Rule{allow(`1 < 2 || request.id == "x"`)}, []string{"allows_everything 1 < 2 || request.id == \"x\""}},
-		"true of its kinds":      {[]document.Rule{of("a", allow(`true`))}, nil},
-		"always true":            {[]document.Rule{of("a", allow(`tx.value < 5 || true`))}, []string{"always_true a"}},
-		"always true by units":   {[]document.Rule{of("a", allow(`units("eth", "1") > units("eth", "0.5")`))}, []string{"always_true a"}},
-		"always false":           {[]document.Rule{of("a", allow(`tx.value < 5 && "a" == "b"`))}, []string{"always_false a"}},
-		"deny always":            {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`1 < 2`))}, []string{"always_true d", "unreachable a"}},
-		"same condition":         {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`tx.value<5`))}, []string{"unreachable a"}},
-		"a part of it":           {[]document.Rule{of("d", deny(`tx.nonce > 9u || tx.gas_limit > 1u`)), of("a", allow(`tx.value < 5 && tx.gas_limit > 1u`))}, []string{"unreachable a"}},
-		"other kinds":            {[]document.Rule{of("a", allow(`request.id == "x"`)), {ID: "d", Effect: "deny", When: `request.id == "x"`, Kinds: []message.Kind{message.KindWalletCreate}}}, nil},
-		"all kinds":              {[]document.Rule{of("a", allow(`request.id == "x"`)), deny(`request.id == "x"`)}, []string{"unreachable a"}},
-		"allow under ask":        {[]document.Rule{of("s", ask(`tx.nonce > 3u`)), of("a", allow(`tx.nonce > 3u`))}, []string{"unreachable a"}},
-		"unknown under ask":      {[]document.Rule{of("s", ask(`tx.nonce > 3u`)), wide}, nil},
-		"duplicate":              {[]document.Rule{of("a", allow(`tx.nonce > 3u`)), of("b", allow(`tx.nonce  > 3u`))}, []string{"duplicate_condition b"}},
-		"ask the same":           {[]document.Rule{asking("a", 2, "bob", "rob"), asking("b", 2, "rob", "bob")}, []string{"duplicate_condition b"}},
-		"ask by the section":     {[]document.Rule{asking("a", 0), asking("b", 1, "bob")}, []string{"duplicate_condition b"}},
-		"ask others":             {[]document.Rule{asking("a", 1, "bob"), asking("b", 1, "rob")}, nil},
-		"ask others besides":     {[]document.Rule{asking("a", 0), asking("b", 1, "rob")}, nil},
-		"ask more of them":       {[]document.Rule{asking("a", 1, "bob", "rob"), asking("b", 2, "bob", "rob")}, nil},
-		"kinds missing":          {[]document.Rule{deny(`tx.value > 5`)}, []string{"not_of_all_kinds tx.value > 5"}},
-		"kind looked at":         {[]document.Rule{deny(`request.kind == "ethereum.transaction" && tx.value > 5`)}, nil},
-		"approvers ignored":      {[]document.Rule{ignored}, []string{"approvers_ignored a"}},
-		"absorbed difference":    {[]document.Rule{of("a", deny(`tx.cost - tx.fee > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
-		"difference at the end":  {[]document.Rule{of("a", deny(`tx.nonce > 3u || tx.cost - tx.fee > 5`))}, nil},
-		"absorbed by and":        {[]document.Rule{of("a", deny(`tx.fee / tx.value > 5 && tx.nonce > 3u`))}, []string{"absorbed_error a"}},
-		"division by a number":   {[]document.Rule{of("a", deny(`tx.fee / 2 > 5 && tx.nonce > 3u`))}, nil},
-		"absorbed age":           {[]document.Rule{of("a", deny(`entry_age("partners", tx.to) < duration("1h") || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
-		"absorbed by elements":   {[]document.Rule{of("a", deny(`tx.destinations.exists(d, entry_age("partners", d) < duration("1h"))`))}, []string{"absorbed_error a"}},
-		"guarded elements":       {[]document.Rule{of("a", deny(`tx.destinations.exists(d, !listed("partners", d))`))}, nil},
-		"absorbed argument":      {[]document.Rule{of("a", deny(`tx.calls.exists(c, c.args.value > amount(5))`))}, []string{"absorbed_error a"}},
-		"absorbed kind":          {[]document.Rule{deny(`tx.value > 5 || user.id == "x"`)}, []string{"not_of_all_kinds tx.value > 5 || user.id == \"x\"", "absorbed_error tx.value > 5 || user.id == \"x\""}},
-		"absorbed signal":        {[]document.Rule{deny(`signal.gas(5u) || user.id == "x"`)}, []string{"absorbed_error signal.gas(5u) || user.id == \"x\""}},
-		"absorbed fee":           {[]document.Rule{of("a", deny(`tx.priority_fee_per_gas > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
-		"an index":               {[]document.Rule{of("a", deny(`tx.moves[0].amount > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"nothing to say":              {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`tx.nonce > 9u`))}, nil},
+		"allows everything":           {[]document.Rule{allow(`true`)}, []string{"allows_everything true"}},
+		"allows by another name":      {[]document.Rule{allow(`1 < 2 || request.id == "x"`)}, []string{"allows_everything 1 < 2 || request.id == \"x\""}},
+		"true of its kinds":           {[]document.Rule{of("a", allow(`true`))}, nil},
+		"always true":                 {[]document.Rule{of("a", allow(`tx.value < 5 || true`))}, []string{"always_true a"}},
+		"always true by units":        {[]document.Rule{of("a", allow(`units("eth", "1") > units("eth", "0.5")`))}, []string{"always_true a"}},
+		"always false":                {[]document.Rule{of("a", allow(`tx.value < 5 && "a" == "b"`))}, []string{"always_false a"}},
+		"deny always":                 {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`1 < 2`))}, []string{"always_true d", "unreachable a"}},
+		"same condition":              {[]document.Rule{of("a", allow(`tx.value < 5`)), of("d", deny(`tx.value<5`))}, []string{"unreachable a"}},
+		"a part of it":                {[]document.Rule{of("d", deny(`tx.nonce > 9u || tx.gas_limit > 1u`)), of("a", allow(`tx.value < 5 && tx.gas_limit > 1u`))}, []string{"unreachable a"}},
+		"other kinds":                 {[]document.Rule{of("a", allow(`request.id == "x"`)), {ID: "d", Effect: "deny", When: `request.id == "x"`, Kinds: []message.Kind{message.KindWalletCreate}}}, nil},
+		"all kinds":                   {[]document.Rule{of("a", allow(`request.id == "x"`)), deny(`request.id == "x"`)}, []string{"unreachable a"}},
+		"allow under ask":             {[]document.Rule{of("s", ask(`tx.nonce > 3u`)), of("a", allow(`tx.nonce > 3u`))}, []string{"unreachable a"}},
+		"unknown under ask":           {[]document.Rule{of("s", ask(`tx.nonce > 3u`)), wide}, nil},
+		"duplicate":                   {[]document.Rule{of("a", allow(`tx.nonce > 3u`)), of("b", allow(`tx.nonce  > 3u`))}, []string{"duplicate_condition b"}},
+		"ask the same":                {[]document.Rule{asking("a", 2, "bob", "rob"), asking("b", 2, "rob", "bob")}, []string{"duplicate_condition b"}},
+		"ask by the section":          {[]document.Rule{asking("a", 0), asking("b", 1, "bob")}, []string{"duplicate_condition b"}},
+		"ask others":                  {[]document.Rule{asking("a", 1, "bob"), asking("b", 1, "rob")}, nil},
+		"ask others besides":          {[]document.Rule{asking("a", 0), asking("b", 1, "rob")}, nil},
+		"ask more of them":            {[]document.Rule{asking("a", 1, "bob", "rob"), asking("b", 2, "bob", "rob")}, nil},
+		"kinds missing":               {[]document.Rule{deny(`tx.value > 5`)}, []string{"not_of_all_kinds tx.value > 5"}},
+		"kind looked at":              {[]document.Rule{deny(`request.kind == "ethereum.transaction" && tx.value > 5`)}, nil},
+		"freezes are not asked":       {[]document.Rule{of("a", deny(`request.id == "x"`)), {ID: "w", Effect: "deny", When: `wallet.owner == "ada"`, Kinds: []message.Kind{message.KindWalletCreate, message.KindAccountCreate}}}, nil},
+		"no such user":                {[]document.Rule{of("a", deny(`user.id in ["ada", "alcie"]`))}, []string{"not_in_document a"}},
+		"no such owner":               {[]document.Rule{of("a", deny(`wallet.owner != "alcie"`))}, []string{"not_in_document a"}},
+		"another chain":               {[]document.Rule{of("a", deny(`tx.chain in ["eip155:1", "eip155:10"]`))}, []string{"not_in_document a"}},
+		"another asset":               {[]document.Rule{of("a", deny(`tx.moves.exists(m, m.asset == "eip155:1/slip44:61")`))}, []string{"not_in_document a"}},
+		"amount of another asset":     {[]document.Rule{of("a", deny(`amount_of("eip155:1/slip44:61") > 5`))}, []string{"not_in_document a"}},
+		"all that the document knows": {[]document.Rule{of("a", deny(`tx.chain == "eip155:1" && tx.moves.exists(m, m.asset == "eip155:1/slip44:60") && user.id == "ada"`))}, nil},
+		"approvers ignored":           {[]document.Rule{ignored}, []string{"approvers_ignored a"}},
+		"absorbed difference":         {[]document.Rule{of("a", deny(`tx.cost - tx.fee > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"difference at the end":       {[]document.Rule{of("a", deny(`tx.nonce > 3u || tx.cost - tx.fee > 5`))}, nil},
+		"absorbed by and":             {[]document.Rule{of("a", deny(`tx.fee / tx.value > 5 && tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"division by a number":        {[]document.Rule{of("a", deny(`tx.fee / 2 > 5 && tx.nonce > 3u`))}, nil},
+		"absorbed age":                {[]document.Rule{of("a", deny(`entry_age("partners", tx.to) < duration("1h") || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"absorbed by elements":        {[]document.Rule{of("a", deny(`tx.destinations.exists(d, entry_age("partners", d) < duration("1h"))`))}, []string{"absorbed_error a"}},
+		"guarded elements":            {[]document.Rule{of("a", deny(`tx.destinations.exists(d, !listed("partners", d))`))}, nil},
+		"absorbed argument":           {[]document.Rule{of("a", deny(`tx.calls.exists(c, c.args.value > amount(5))`))}, []string{"absorbed_error a"}},
+		"absorbed kind":               {[]document.Rule{deny(`tx.value > 5 || user.id == "ada"`)}, []string{"not_of_all_kinds tx.value > 5 || user.id == \"ada\"", "absorbed_error tx.value > 5 || user.id == \"ada\""}},
+		"absorbed signal":             {[]document.Rule{deny(`signal.gas(5u) || user.id == "ada"`)}, []string{"absorbed_error signal.gas(5u) || user.id == \"ada\""}},
+		"absorbed fee":                {[]document.Rule{of("a", deny(`tx.priority_fee_per_gas > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"an index":                    {[]document.Rule{of("a", deny(`tx.moves[0].amount > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := warnings(c.rules...); !slices.Equal(got, c.want) {
@@ -111,6 +118,23 @@ func TestCheckOfTheDocument(t *testing.T) {
 	faulty := rules.Check(doc, nil)
 	if len(faulty) != 3 || faulty[0].Code != rules.WarnFaulty || !strings.Contains(faulty[0].Detail, "transfer(uint)") {
 		t.Errorf("%+v", faulty)
+	}
+}
+
+// TestKindsThatRulesAreAskedAbout: a warning names no freeze, for no rule is asked
+// about one.
+func TestKindsThatRulesAreAskedAbout(t *testing.T) {
+	found := false
+	for _, w := range rules.Check(documentOf(deny(`tx.value > 5`)), nil) {
+		if w.Code == rules.WarnKinds {
+			found = strings.Contains(w.Detail, "wallet.create, account.create")
+			if strings.Contains(w.Detail, "freeze") {
+				t.Errorf("%s", w.Detail)
+			}
+		}
+	}
+	if !found {
+		t.Error("no warning of the kinds that lack a variable")
 	}
 }
 

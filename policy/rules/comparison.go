@@ -1,30 +1,60 @@
 package rules
 
 import (
-	"regexp"
 	"slices"
-	"strings"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
-
-	"github.com/countersign/countersign/internal/message"
 )
 
-// comparison refuses what CEL accepts and is never true, of ==, != and in: a kind
-// that there is not, a value of any type, which may be an amount or a text, beside
-// a number, and selectors and addresses that are not in lower case.
+// comparison refuses what CEL accepts and is never true, of ==, != and in: a text
+// or number that no request has there, and a value of any type, which may be an
+// amount or a text, beside a number.
 func (c *condition) comparison(e ast.Expr, args []ast.Expr) {
 	for i, arg := range args {
 		other := args[1-i]
 		for _, literal := range literals(other) {
 			if text, ok := stringLiteral(literal); ok {
-				c.compared(arg, literal, text)
+				c.told(literal, c.meaning(arg), text)
 			}
+			c.calendar(arg, literal)
 		}
 		if loose(c.ast.GetType(arg.ID())) && c.numeric(other) {
 			c.fault(e, "the type of one side is not known: write amount(...) or int(...) around it")
 		}
+	}
+}
+
+// told checks a text that stands where others have a meaning.
+func (c *condition) told(literal ast.Expr, m meaning, text string) {
+	if why := c.set.book.never(m, text); why != "" {
+		c.fault(literal, "%s", why)
+	}
+	c.known(m, text)
+}
+
+// known keeps a text that the document does not know for a warning.
+func (c *condition) known(m meaning, text string) {
+	if why := c.set.book.unnamed(m, text); why != "" && !slices.Contains(c.strange, why) {
+		c.strange = append(c.strange, why)
+	}
+}
+
+// spans are the least and the highest value of the parts of a time.
+var spans = map[string][2]types.Int{
+	"getMonth": {0, 11}, "getDate": {1, 31}, "getDayOfMonth": {0, 30}, "getDayOfWeek": {0, 6}, "getDayOfYear": {0, 365},
+	"getHours": {0, 23}, "getMinutes": {0, 59}, "getSeconds": {0, 59},
+}
+
+// calendar refuses a number that a part of a time never is.
+func (c *condition) calendar(part, literal ast.Expr) {
+	if part.Kind() != ast.CallKind || literal.Kind() != ast.LiteralKind {
+		return
+	}
+	name := part.AsCall().FunctionName()
+	span, ok := spans[name]
+	if n, number := literal.AsLiteral().(types.Int); ok && number && (n < span[0] || n > span[1]) {
+		c.fault(literal, "%d never matches: %s is %d to %d", n, name, span[0], span[1])
 	}
 }
 
@@ -41,22 +71,6 @@ func (c *condition) order(e ast.Expr, args []ast.Expr) {
 		c.fault(e, "numbers may be texts here, and \"1000\" < \"500\": write amount(...) around both sides")
 	}
 }
-
-// compared checks a text that something is compared with.
-func (c *condition) compared(with, literal ast.Expr, text string) {
-	switch variable := with.Kind() == ast.IdentKind; {
-	case variable && with.AsIdent() == "request.kind":
-		if !slices.Contains(allKinds(), message.Kind(text)) {
-			c.fault(literal, "there is no kind %q", bounded(text))
-		}
-	case variable && with.AsIdent() == "tx.message":
-	case mixed.MatchString(text) && text != strings.ToLower(text):
-		c.fault(literal, "%q never matches: selectors and addresses are in lower case", text)
-	}
-}
-
-// mixed are selectors and addresses, in any case.
-var mixed = regexp.MustCompile(`^0[xX](?:[0-9a-fA-F]{8}|[0-9a-fA-F]{40})$`)
 
 // literals are the elements of a list that stands in the condition, or else the
 // expression itself.

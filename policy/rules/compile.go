@@ -47,12 +47,12 @@ func Compile(doc *document.Document, role string, files Files) (*Set, error) {
 	for i := range doc.Rules.Of(role) {
 		definition := &doc.Rules.Of(role)[i]
 		if ids[definition.ID] {
-			faults = append(faults, fmt.Errorf("%s: rule %q stands twice", role, bounded(definition.ID)))
+			faults = append(faults, DocumentError{fmt.Errorf("%s: rule %q stands twice", role, bounded(definition.ID))})
 		}
 		ids[definition.ID] = true
 		r, wrong := s.compile(definition)
 		for _, fault := range wrong {
-			faults = append(faults, fmt.Errorf("%s: rule %q: %w", role, bounded(definition.ID), fault))
+			faults = append(faults, faultOf(role, definition.ID, fault))
 		}
 		s.rules = append(s.rules, r)
 	}
@@ -62,16 +62,30 @@ func Compile(doc *document.Document, role string, files Files) (*Set, error) {
 	return s, nil
 }
 
+// DocumentError is a fault of a rule that document.Validate finds as well.
+type DocumentError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e DocumentError) Unwrap() error { return e.error }
+
+func faultOf(role, rule string, fault error) error {
+	err := fmt.Errorf("%s: rule %q: %w", role, bounded(rule), fault)
+	if errors.As(fault, new(DocumentError)) {
+		return DocumentError{err}
+	}
+	return err
+}
+
 // compile checks one rule and makes it ready.
 func (s *Set) compile(definition *document.Rule) (*rule, []error) {
 	switch definition.Effect {
 	case document.EffectAllow, document.EffectDeny:
 	case document.EffectAsk:
 		if s.role != message.RoleApproval {
-			return nil, []error{errors.New("only the approval role can ask people")}
+			return nil, []error{DocumentError{errors.New("only the approval role can ask people")}}
 		}
 	default:
-		return nil, []error{fmt.Errorf("effect %q is not allow, ask or deny", bounded(string(definition.Effect)))}
+		return nil, []error{DocumentError{fmt.Errorf("effect %q is not allow, ask or deny", bounded(string(definition.Effect)))}}
 	}
 	checked, faults := s.check(definition.When)
 	if len(faults) > 0 {
@@ -93,8 +107,11 @@ func (s *Set) compile(definition *document.Rule) (*rule, []error) {
 
 // check parses a condition and checks its types.
 func (s *Set) check(text string) (*cel.Ast, []error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, []error{errCondition}
+	switch {
+	case strings.TrimSpace(text) == "":
+		return nil, []error{DocumentError{errCondition}}
+	case len(text) > document.MaxWhen:
+		return nil, []error{DocumentError{fmt.Errorf("the condition is longer than %d bytes", document.MaxWhen)}}
 	}
 	checked, issues := s.env.Compile(text)
 	if err := issues.Err(); err != nil {
@@ -113,8 +130,12 @@ func (s *Set) check(text string) (*cel.Ast, []error) {
 	return checked, nil
 }
 
-// at says where in the condition something is, counted from 1.
+// at says where in the condition something is, counted from 1. What is wrong with
+// the whole has no place.
 func at(line, column int, text string) error {
+	if line < 1 {
+		return errors.New(text)
+	}
 	return fmt.Errorf("line %d, column %d: %s", line, column+1, text)
 }
 
@@ -124,6 +145,9 @@ var overload = regexp.MustCompile(`found no matching overload for '([^']*)' appl
 // plain leaves out of CEL's messages what says nothing to the author.
 func plain(text string) string {
 	text, _, _ = strings.Cut(text, " expecting {")
+	if text == "invalid duration argument" {
+		return text + ": write hours, minutes or seconds, such as 720h for 30 days"
+	}
 	text = strings.NewReplacer(" (in container '')", "", "Syntax error: ", "", "<EOF>", "end of the condition").Replace(text)
 	return overload.ReplaceAllStringFunc(text, func(found string) string {
 		parts := overload.FindStringSubmatch(found)

@@ -80,6 +80,44 @@ func TestFaultsAtLoad(t *testing.T) {
 		`tx.selector == "0xA9059CBB"`:                                      "never matches: selectors and addresses are in lower case",
 		`tx.selector in ["0xa9059cbb", "0x095EA7B3"]`:                      "never matches",
 		`typed.message.to == "0xAb5801a7D398351b8bE11C439e05C5B3259aeC9B"`: "never matches",
+
+		`tx.to == "` + bare + `"`:                                                            "never matches: accounts are CAIP-10",
+		`tx.to in ["` + bob + `", "` + bare + `"]`:                                           "never matches: accounts are CAIP-10",
+		`"` + bare + `" in tx.destinations`:                                                  "never matches: accounts are CAIP-10",
+		`tx.destinations[0] != "` + bare + `"`:                                               "never matches: accounts are CAIP-10",
+		`tx.destinations.exists(d, d == "` + bare + `")`:                                     "never matches: accounts are CAIP-10",
+		`tx.moves.exists(d, d.amount > 1) && tx.destinations.exists(d, d == "` + bare + `")`: "never matches: accounts are CAIP-10",
+		`tx.moves.exists(m, m.to == "` + bare + `")`:                                         "never matches: accounts are CAIP-10",
+		`"` + bare + `" in tx.moves.map(m, m.to)`:                                            "never matches: accounts are CAIP-10",
+		`"` + bare + `" in tx.destinations.filter(d, d != tx.from)`:                          "never matches: accounts are CAIP-10",
+		`tx.moves.filter(m, m.amount > 1).exists(m, m.to == "` + bare + `")`:                 "never matches: accounts are CAIP-10",
+		`tx.allowances.exists(a, a.spender == "` + bare + `")`:                               "never matches: accounts are CAIP-10",
+		`tx.calls.exists(c, c.to == "` + bare + `")`:                                         "never matches: accounts are CAIP-10",
+		`account.address == "eip155:1:0xab"`:                                                 "never matches: accounts are CAIP-10",
+		`listed("blocked", "` + bare + `")`:                                                  "never matches: accounts are CAIP-10",
+		`entry_age("partners", "` + bare + `") > duration("1h")`:                             "never matches: accounts are CAIP-10",
+		`history.count_to("` + bare + `", duration("1h")) > 1`:                               "never matches: accounts are CAIP-10",
+		`tx.to.startsWith("0x5555")`:                                                         "never matches: accounts are CAIP-10 and begin with their chain",
+		`tx.moves.exists(m, m.asset == "usdc")`:                                              `never matches: assets are CAIP-19; write asset("usdc")`,
+		`"tresury" in user.groups`:                                                           `there is no group "tresury"`,
+		`user.groups.exists(g, g == "tresury")`:                                              `there is no group "tresury"`,
+		`tx.chain == "1"`:                                                                    `"1" never matches: chains are CAIP-2, such as eip155:1`,
+		`account.chain in ["eip155:1", "mainnet"]`:                                           `"mainnet" never matches: chains are CAIP-2`,
+		`tx.form == "eip-1559"`:                                                              `"eip-1559" never matches: there are the forms legacy`,
+		`tx.selector == "a9059cbb"`:                                                          "never matches: a selector is 0x and 8 hex digits",
+		`tx.calls.exists(c, c.selector == "transfer(address,uint256)")`:                      "never matches: a selector is 0x and 8 hex digits",
+		`wallet.id == "operations"`:                                                          "never matches: an id is 64 lower-case hex digits",
+		`request.kind == "wallet.freeze"`:                                                    "never matches: no rule is asked about a freeze",
+		`now.getDayOfWeek("Europe/Zurich") == 7`:                                             "7 never matches: getDayOfWeek is 0 to 6",
+		`now.getMonth() in [0, 12]`:                                                          "12 never matches: getMonth is 0 to 11",
+		`now.getDate("Europe/Zurich") != 0`:                                                  "0 never matches: getDate is 1 to 31",
+		`signal.fee(units("eth", "0.0000003"), units("eth", "0.0000001"))`:                   "signal.fee: min is above max",
+		`signal.fee(amount("9"), amount(8))`:                                                 "signal.fee: min is above max",
+		`signal.unusual("wallet", 0.0)`:                                                      "signal.unusual: z is not above 0",
+		`signal.unusual("wallet", -3.5)`:                                                     "signal.unusual: z is not above 0",
+		`signal.nonce_gap(-1)`:                                                               "signal.nonce_gap: n is below 0",
+		`history.count("user", duration("30d")) > 1`:                                         "write hours, minutes or seconds, such as 720h for 30 days",
+		`true` + strings.Repeat(" && true", 600):                                             "the condition is longer than 4096 bytes",
 	} {
 		t.Run(when, func(t *testing.T) {
 			_, err := rules.Compile(documentOf(document.Rule{ID: "r1", Effect: document.EffectAllow, When: when}), "approval", nil)
@@ -89,6 +127,9 @@ func TestFaultsAtLoad(t *testing.T) {
 		})
 	}
 }
+
+// bare is an address where an account (CAIP-10) is meant.
+const bare = "0x5555555555555555555555555555555555555555"
 
 // TestAttackCostBombIsRefusedAtLoad: what would take long is not evaluated once.
 func TestAttackCostBombIsRefusedAtLoad(t *testing.T) {
@@ -135,6 +176,12 @@ func TestUsualRulesAreWithinTheirCost(t *testing.T) {
 		`tx.calls.exists(c, c.args.kind in [amount(1), amount(2)] && c.args.to == "0xab5801a7d398351b8be11c439e05c5b3259aec9b")`,
 		`request.kind in ["policy.update"] || tx.nonce in [7u]`,
 		`amount(typed.message.value) > amount(typed.message.deadline) && typed.message.value > amount(5) && tx.form > "e"`,
+		`tx.to == "" || tx.moves.exists(m, m.to == "") || tx.to.endsWith("5555") || tx.selector in ["0x", "0xa9059cbb"]`,
+		`tx.moves.exists(d, d.to == "` + bob + `") && tx.destinations.exists(d, d == "` + bob + `")`,
+		`"treasury" in user.groups && tx.chain == "eip155:1" && tx.form != "legacy" && typed.contract == "` + bare + `"`,
+		`tx.calls.exists(c, c.args.to == "` + bare + `") || typed.message.to in ["` + bare + `"]`,
+		`now.getDayOfWeek("Europe/Zurich") in [0, 6] && now.getDate() == 31 && now.getMonth() != 11`,
+		`signal.fee(units("eth", "0"), tx.fee) || signal.fee(amount(1), amount(1))`,
 		`signal.first_use() || signal.lookalike() || signal.unusual("wallet", 6.0) || signal.duplicate(duration("10m"))`,
 	} {
 		if _, err := rules.Compile(documentOf(deny(when)), "approval", nil); err != nil {

@@ -23,6 +23,7 @@ type evaluation struct {
 	facts *Facts
 	slots []ref.Val // by variable
 
+	answers     answers
 	looked      map[string]bool // assets that the past was looked up of
 	counted     bool
 	exposure    []exposure.Amount

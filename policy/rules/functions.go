@@ -12,13 +12,14 @@ import (
 	"github.com/countersign/countersign/transaction"
 )
 
-// Form says what an argument must be beyond its type. All forms but Any are
-// literals, so that a misspelt name is found when the document is loaded.
+// Form says what an argument must be beyond its type. Names are literals, so that
+// a misspelt one is found when the document is loaded.
 type Form string
 
 // The forms of arguments.
 const (
 	Any        Form = "any value"
+	Account    Form = "an account (CAIP-10), such as tx.to"
 	ListName   Form = "the id of a list, as a literal"
 	GroupName  Form = "the id of a group, as a literal"
 	AssetName  Form = "the id of an asset, as a literal"
@@ -64,7 +65,7 @@ func allFunctions() []Function {
 }
 
 func plainFunctions() []Function {
-	text, account := types.StringType, Argument{"account", types.StringType, Any}
+	text, account := types.StringType, Argument{"account", types.StringType, Account}
 	book := Argument{"list", text, ListName}
 	return []Function{
 		{Name: "asset", Args: []Argument{{"id", text, AssetName}}, Result: text, Cost: 1, call: assetOf,
@@ -87,7 +88,7 @@ func plainFunctions() []Function {
 func historyFunctions() []Function {
 	scope, asset, window := Argument{"scope", types.StringType, Scope}, Argument{"asset", types.StringType, AssetID},
 		Argument{"window", types.DurationType, Window}
-	destination := Argument{"destination", types.StringType, Any}
+	destination := Argument{"destination", types.StringType, Account}
 	const cost = 50
 	return []Function{
 		{Name: "history.sum", Args: []Argument{scope, asset, window}, Result: amountType, Cost: cost, History: true, call: historySum,
@@ -158,7 +159,7 @@ func (e *evaluation) apply(f *Function, args []ref.Val) ref.Val {
 	if f.History && e.facts.History == nil {
 		return types.NewErr("%s: there is no history", f.Name)
 	}
-	return f.call(e, args)
+	return e.answers.of(e, f, args)
 }
 
 func text(v ref.Val) string {
@@ -253,10 +254,17 @@ func member(e *evaluation, args []ref.Val) ref.Val {
 
 // scopeID is the id that a scope stands for in this request.
 func (e *evaluation) scopeID(scope, asset string) (string, ref.Val) {
-	id := map[string]string{
-		ledger.ScopeUser: e.facts.User.ID, ledger.ScopeWallet: e.facts.Meaning.Wallet,
-		ledger.ScopeAccount: e.facts.Meaning.Address(), ledger.ScopeAsset: asset,
-	}[scope]
+	var id string
+	switch scope {
+	case ledger.ScopeUser:
+		id = e.facts.User.ID
+	case ledger.ScopeWallet:
+		id = e.facts.Meaning.Wallet
+	case ledger.ScopeAccount:
+		id = e.facts.Meaning.Address()
+	case ledger.ScopeAsset:
+		id = asset
+	}
 	if id == "" {
 		return "", types.NewErr("the request has no %s to look up", scope)
 	}

@@ -15,6 +15,7 @@ func TestCheckGrants(t *testing.T) {
 	every := []document.Rule{{ID: "all", Effect: document.EffectAllow, When: `user.id == "ada"`}}
 	some := []document.Rule{{ID: "some", Effect: document.EffectAllow, When: `user.id == "ada"`, Kinds: []message.Kind{message.KindWalletCreate}}}
 	doc := &document.Document{
+		Users: []document.User{{ID: "ada"}},
 		Rules: document.Rules{Authorization: every, Fraud: some, Approval: every},
 		Grants: []document.Grant{
 			{Kinds: []message.Kind{message.KindWalletCreate, message.KindPolicyUpdate}},

@@ -20,13 +20,16 @@ type condition struct {
 	rule *document.Rule
 	ast  *ast.AST
 
-	faults []error
+	loops   map[string]meaning // of the variables of all, exists and the like
+	faults  []error
+	strange []string // texts that the document does not know
 }
 
 // verify finds at load what would make the rule mean something else, or
 // nothing: names that the document does not have, accounts in a form that
 // never matches, comparisons that are never true.
 func (c *condition) verify() []error {
+	c.learnLoops()
 	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		switch e.Kind() {
 		case ast.StructKind:
@@ -64,6 +67,10 @@ func (c *condition) call(e ast.Expr, call ast.CallExpr) {
 		c.amount(call.Args())
 	case "units":
 		c.units(call.Args())
+	case overloads.StartsWith:
+		c.beginning(call)
+	case "signal.fee", "signal.unusual", "signal.nonce_gap":
+		c.threshold(e, call)
 	}
 	f, ok := c.set.env.functions[call.FunctionName()]
 	if !ok {
@@ -99,6 +106,14 @@ func (c *condition) units(args []ast.Expr) {
 	}
 }
 
+// beginning refuses a beginning that no account has.
+func (c *condition) beginning(call ast.CallExpr) {
+	text, ok := stringLiteral(call.Args()[0])
+	if ok && c.meaning(call.Target()) == accountName && strings.HasPrefix(text, "0x") {
+		c.fault(call.Args()[0], "%q never matches: accounts are CAIP-10 and begin with their chain, such as eip155:1:0x", bounded(text))
+	}
+}
+
 // argument checks what a function takes beyond its type.
 func (c *condition) argument(function string, a Argument, e ast.Expr) {
 	if a.Form == Any {
@@ -109,6 +124,15 @@ func (c *condition) argument(function string, a Argument, e ast.Expr) {
 		return
 	}
 	text, ok := stringLiteral(e)
+	if a.Form == Account {
+		if ok {
+			c.told(e, accountName, text)
+		}
+		return
+	}
+	if a.Form == AssetID && ok {
+		c.known(assetName, text)
+	}
 	if !ok {
 		if a.Form != AssetID {
 			c.fault(e, "%s: %s must be %s", function, a.Name, a.Form)

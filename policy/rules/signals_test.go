@@ -153,7 +153,7 @@ func TestSignalsOfNothingToSign(t *testing.T) {
 			t.Errorf("%s: %s", when, got)
 		}
 	}
-	for _, when := range []string{`signal.unusual("wallet", 0.0)`, `signal.unusual("wallet", -1.0)`, `signal.unusual("wallet", 0.0 / 0.0)`, `signal.nonce_gap(-1)`} {
+	for _, when := range []string{`signal.unusual("wallet", 1.0 - 1.0)`, `signal.unusual("wallet", 1.0 - 2.0)`, `signal.unusual("wallet", 0.0 / 0.0)`, `signal.nonce_gap(1 - 2)`} {
 		if got := value(t, transfer(), when); !strings.HasPrefix(got, "error: ") {
 			t.Errorf("%s: %s", when, got)
 		}

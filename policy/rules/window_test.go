@@ -21,7 +21,7 @@ func TestWindow(t *testing.T) {
 		{none, []document.Rule{deny(`signal.first_use()`), deny(`signal.lookalike()`), deny(`signal.nonce_gap(5)`)}},
 		{hour, []document.Rule{allow(`history.count("user", duration("1h")) < 3`)}},
 		{24 * hour, []document.Rule{
-			allow(`history.count("user", duration("1h")) < 3`), deny(`history.sum_to("x", asset("eth"), duration("24h")) > 3`),
+			allow(`history.count("user", duration("1h")) < 3`), deny(`history.sum_to(tx.from, asset("eth"), duration("24h")) > 3`),
 		}},
 		{168 * hour, []document.Rule{
 			deny(`tx.value > 5 && tx.moves.exists(m, history.count_to(m.to, duration("168h")) > 2)`),

@@ -3,6 +3,7 @@ package trial
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/internal/message"
@@ -23,6 +24,8 @@ const (
 	WarnExpiresSoon = "expires_soon"
 	// WarnExpiresLate: the document ends in more than 400 days.
 	WarnExpiresLate = "expires_late"
+	// WarnThawAhead: a thaw_all keeps somebody from freezing anything for a time.
+	WarnThawAhead = "thaws_ahead"
 )
 
 // Report is what is to be said of a document.
@@ -44,23 +47,59 @@ type Deployment struct {
 // it says, the types of its rules, and what is most likely not meant. Of an
 // unknown deployment it takes the id and the required roles for granted.
 func Check(doc *document.Document, files map[string]*document.ListFile, d Deployment, now time.Time) Report {
-	faults := validate(doc, d)
+	var faults faults
+	faults.add(validate(doc, d)...)
 	if !doc.Expires.IsZero() && !now.Before(doc.Expires.Time) {
-		faults = append(faults, fmt.Errorf("the document expired at %s", doc.Expires.Format(time.RFC3339)))
+		faults.add(fmt.Errorf("the document expired at %s", doc.Expires.Format(time.RFC3339)))
 	}
 	active := &document.Active{Document: doc}
 	if err := active.Attach(files); err != nil {
-		faults = append(faults, each(err)...)
+		faults.add(each(err)...)
 	}
-	for _, role := range roles {
-		if _, err := rules.Compile(doc, role, active.Files()); err != nil {
-			faults = append(faults, each(err)...)
-		}
-	}
+	faults.add(Conditions(doc, active.Files())...)
 	if len(faults) > 0 {
 		return Report{Faults: faults}
 	}
-	return Report{Warnings: append(expiry(doc, now), rules.Check(doc, active.Files())...)}
+	warnings := append(expiry(doc, now), thawsAhead(doc, now)...)
+	return Report{Warnings: append(warnings, rules.Check(doc, active.Files())...)}
+}
+
+// Conditions returns what is wrong with the conditions of a document's rules, and
+// with what they name. What the document's own validation finds is not among it.
+func Conditions(doc *document.Document, files document.Lists) []error {
+	var found faults
+	for _, role := range roles {
+		_, err := rules.Compile(doc, role, files)
+		for _, fault := range each(err) {
+			if !errors.As(fault, new(rules.DocumentError)) {
+				found.add(fault)
+			}
+		}
+	}
+	return found
+}
+
+// faults are told once each: all roles find what is wrong in what they share.
+type faults []error
+
+func (f *faults) add(more ...error) {
+	for _, fault := range more {
+		same := func(other error) bool { return other.Error() == fault.Error() }
+		if !slices.ContainsFunc(*f, same) {
+			*f = append(*f, fault)
+		}
+	}
+}
+
+// thawsAhead warns of what is taken back before it is frozen.
+func thawsAhead(doc *document.Document, now time.Time) (out []rules.Warning) {
+	for _, t := range doc.ThawAll {
+		if t.Until.After(now) {
+			out = append(out, rules.Warning{Code: WarnThawAhead, Detail: fmt.Sprintf(
+				"thaw_all: %s can freeze nothing until %s; choose an until that has passed", t.By, t.Until.Format(time.RFC3339))})
+		}
+	}
+	return out
 }
 
 // validate checks everything that a document says of itself.

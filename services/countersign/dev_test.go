@@ -36,6 +36,7 @@ func TestDevelopmentDeployment(t *testing.T) {
 	})
 	t.Run("Webhook", func(t *testing.T) { toldOutcome(t, bin, dir) })
 	t.Run("AttackSecretLeftInResponses", func(t *testing.T) { attackSecretLeftInResponses(t, dir) })
+	t.Run("AttackPayloadLeftInLogs", func(t *testing.T) { attackPayloadLeftInLogs(t, dir) })
 	pids, err := filepath.Glob(filepath.Join(dir, "run", "*.pid"))
 	if err != nil || len(pids) != 5 {
 		t.Errorf("%d services are running, want 5: %v", len(pids), err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/scratch"
 )
 
 // PEM types of key files (RFC 7468): PKCS #8 private and PKIX public keys, as
@@ -40,14 +42,25 @@ func newKey(kind string) (crypto.Signer, error) {
 	return nil, advise(fmt.Errorf("key type %q is neither %s nor %s", kind, keyEd25519, keyP256), "give --type %s or --type %s", keyEd25519, keyP256)
 }
 
+// maxPEM is more than the longest key file of ours has: 241 bytes.
+const maxPEM = 1024
+
 // writeKey writes a private key to a new file with mode 0600.
 func writeKey(path string, key crypto.Signer) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("encoding key: %w", err)
 	}
+	scratch.Hold(der)
 	defer clear(der)
-	return writeNew(path, pem.EncodeToMemory(&pem.Block{Type: pemPrivate, Bytes: der}), 0o600)
+	text := make([]byte, 0, maxPEM) // so that the buffer leaves no smaller one behind
+	scratch.Hold(text[:maxPEM])
+	defer clear(text[:maxPEM])
+	buffer := bytes.NewBuffer(text)
+	if err := pem.Encode(buffer, &pem.Block{Type: pemPrivate, Bytes: der}); err != nil {
+		return fmt.Errorf("encoding key: %w", err)
+	}
+	return writeNew(path, buffer.Bytes(), 0o600)
 }
 
 // writeNew never overwrites.
@@ -114,16 +127,23 @@ func readEd25519(path string) (ed25519.PrivateKey, error) {
 	return k, nil
 }
 
+// readPEM returns a block that the caller clears: it may be a private key.
 func readPEM(path string) (*pem.Block, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
+	scratch.Hold(b)
 	defer clear(b)
+	return parsePEM(path, b)
+}
+
+func parsePEM(path string, b []byte) (*pem.Block, error) {
 	block, _ := pem.Decode(b)
 	if block == nil {
 		return nil, adviseKey(fmt.Errorf("%s is not a PEM file", path))
 	}
+	scratch.Hold(block.Bytes)
 	return block, nil
 }
 
@@ -134,13 +154,16 @@ func readPublic(path string) (message.JWK, error) {
 	if err != nil {
 		return message.JWK{}, adviseKey(err)
 	}
+	scratch.Hold(b)
+	defer clear(b)
 	if len(b) > 0 && b[0] == '{' {
 		return parseJWK(path, b)
 	}
-	block, err := readPEM(path)
+	block, err := parsePEM(path, b)
 	if err != nil {
 		return message.JWK{}, err
 	}
+	defer clear(block.Bytes)
 	if block.Type == pemPrivate {
 		key, err := readKey(path)
 		if err != nil {

@@ -278,24 +278,29 @@ func (l *leak) ids(path string) (out []string) {
 
 func (l *leak) get(service, path string) []byte { return l.call(http.MethodGet, service+path, "") }
 
-// call returns the body that comes back; the header it searches itself.
-func (l *leak) call(method, url, body string) []byte {
+// client is one that trusts the deployment's authority.
+func (l *leak) client() *http.Client {
 	l.Helper()
 	roots := x509.NewCertPool()
 	ca, err := os.ReadFile(l.profile.CA)
 	if err != nil || !roots.AppendCertsFromPEM(ca) {
 		l.Fatalf("reading the CA: %v", err)
 	}
-	client := &http.Client{Transport: &http.Transport{
+	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}, DisableKeepAlives: true,
 	}}
+}
+
+// call returns the body that comes back; the header it searches itself.
+func (l *leak) call(method, url, body string) []byte {
+	l.Helper()
 	r, err := http.NewRequestWithContext(l.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		l.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer "+l.profile.Token)
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := client.Do(r)
+	answer, err := l.client().Do(r)
 	if err != nil {
 		l.Fatal(err)
 	}

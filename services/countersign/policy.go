@@ -10,6 +10,7 @@ import (
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/trial"
 )
 
 // policyView is a policy document as the commands show it.
@@ -21,6 +22,8 @@ type policyView struct {
 	Signature  string       `json:"signature,omitempty"`
 	Signatures int          `json:"signatures,omitempty"`
 	Lists      int          `json:"lists,omitempty"` // files that were published or stood there
+	// Faults are those of the rules for which services refuse what was signed.
+	Faults []string `json:"faults,omitempty"`
 }
 
 func (a *app) policyCommand() *cobra.Command {
@@ -37,11 +40,18 @@ func (a *app) policySign() *cobra.Command {
 		Long: `Sign the exact bytes of a policy document as one policy admin. As many of the
 admins in force must sign as their threshold says before services accept it:
 those of the genesis document, or of the newest document that names others.
-A document that names new admins must be signed by a quorum of these as well.`,
+A document that names new admins must be signed by a quorum of these as well.
+
+Faults of the rules are told, but the signature is made: a service of another
+release may know what is unknown here. Check the document, with the files of its
+lists, before: countersign policy check.`,
 		Args: exactly(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			raw, v, err := readPolicy(args[0], genesis)
 			if err != nil {
+				return err
+			}
+			if v.Faults, err = ruleFaults(raw); err != nil {
 				return err
 			}
 			if v.Signature, err = signDocument(raw, genesis, before, key); err != nil {
@@ -52,7 +62,8 @@ A document that names new admins must be signed by a quorum of these as well.`,
 			}
 			return a.show(v, func(w io.Writer) {
 				v.human(w)
-				fmt.Fprintf(w, "signature   %s\nnext        countersign policy push %s --signature %s ... --config operator.yaml\n", out, args[0], out)
+				fmt.Fprintf(w, "signature   %s\n", out)
+				v.afterSigning(w, args[0], out)
 			})
 		},
 	}
@@ -61,6 +72,31 @@ A document that names new admins must be signed by a quorum of these as well.`,
 	c.Flags().StringVar(&out, "out", "", "new file for the signature")
 	c.Flags().StringVar(&before, "predecessor", "", "the policy document in force, where this one replaces the admins whom that names")
 	return require(c, "genesis", "key", "out")
+}
+
+// ruleFaults are what is wrong with a document's rules whatever its lists hold.
+func ruleFaults(raw []byte) (out []string, err error) {
+	doc, err := document.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, fault := range trial.Conditions(doc, nil) {
+		out = append(out, fault.Error())
+	}
+	return out, nil
+}
+
+// afterSigning says what comes next: to publish the document, unless no service
+// would take it.
+func (v policyView) afterSigning(w io.Writer, path, signature string) {
+	if len(v.Faults) == 0 {
+		fmt.Fprintf(w, "next        countersign policy push %s --signature %s ... --config operator.yaml\n", path, signature)
+		return
+	}
+	for _, fault := range v.Faults {
+		fmt.Fprintf(w, "FAULT       %s\n", fault)
+	}
+	fmt.Fprintf(w, "next        mend the rules and sign again, for the services refuse this document: countersign policy check %s\n", path)
 }
 
 func (v policyView) human(w io.Writer) {

@@ -32,6 +32,8 @@ type checkView struct {
 	Unchecked []string      `json:"unchecked,omitempty"`
 	Faults    []string      `json:"faults,omitempty"`
 	Warnings  []warningView `json:"warnings,omitempty"`
+	// Next says what the command was not given.
+	Next string `json:"next,omitempty"`
 }
 
 // warningView is something that is most likely not meant.
@@ -111,6 +113,7 @@ func (f checkFlags) check(path string) (v checkView, err error) {
 	for _, w := range report.Warnings {
 		v.Warnings = append(v.Warnings, warningView(w))
 	}
+	v.Next = d.missingList()
 	return v, nil
 }
 
@@ -155,6 +158,9 @@ func (v checkView) human(w io.Writer) {
 		fmt.Fprintf(w, "warning     %s%s (%s)\n", where(warning), warning.Detail, warning.Code)
 	}
 	fmt.Fprintf(w, "result      %s, %s\n", number(len(v.Faults), "fault"), number(len(v.Warnings), "warning"))
+	if v.Next != "" {
+		fmt.Fprintf(w, "next        %s\n", v.Next)
+	}
 }
 
 // number is a number of things in words.

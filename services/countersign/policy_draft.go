@@ -74,12 +74,20 @@ func (d *draft) sound() error {
 
 // mend says what to do about a faulty draft.
 func (d *draft) mend() string {
+	if next := d.missingList(); next != "" {
+		return next
+	}
+	return "mend the document; countersign policy check " + d.path + " tells every fault"
+}
+
+// missingList says which file of a list is to be given; empty where all are.
+func (d *draft) missingList() string {
 	for _, l := range d.doc.Lists {
 		if l.File != nil && d.files[l.File.SHA256] == nil {
 			return fmt.Sprintf("give --list FILE for each list that has a file, or correct its sha256 and entries: %s wants %s", l.ID, l.File.SHA256)
 		}
 	}
-	return "mend the document; countersign policy check " + d.path + " tells every fault"
+	return ""
 }
 
 // listFlag adds --list.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,8 +43,10 @@ func (a *app) policyExplain() *cobra.Command {
 it read. The request is one of
 
     --request NAME --cases FILE                a case of a file of cases
-    --request FILE --descriptor FILE --user ID a statement, with the descriptor of
-                                               its account or wallet (JSON)
+    --request FILE --descriptor FILE --user ID a statement, with what account list
+                                               --json prints of its account (of
+                                               account.create: wallet show --json
+                                               of its wallet)
     --request ID --config FILE                 a recorded request, for operators`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,7 +59,7 @@ it read. The request is one of
 	}
 	c.Flags().StringVar(&f.request, "request", "", "name of a case, file of a statement, or id of a recorded request")
 	c.Flags().StringVar(&f.cases, "cases", "", "file of cases")
-	c.Flags().StringVar(&f.descriptor, "descriptor", "", "file with the descriptor of the statement's account or wallet")
+	c.Flags().StringVar(&f.descriptor, "descriptor", "", "file with what account list --json, or wallet show --json, prints of the statement's account or wallet, or with its descriptor")
 	c.Flags().StringVar(&f.user, "user", "", "id of the user who asks")
 	c.Flags().StringVar(&f.at, "at", "", "when the user asks (RFC 3339; default: now)")
 	c.Flags().StringVar(&f.config, "config", "", "the operator's configuration file")
@@ -103,19 +104,6 @@ func (f explainFlags) explainCase(ctx context.Context, d draft) (v explainView, 
 	return explained(filing, decision, c.User, c.At.Time), nil
 }
 
-// readDescriptor reads the descriptor of what a statement is about: a new wallet
-// has none yet.
-func (f explainFlags) readDescriptor() ([]byte, error) {
-	if f.descriptor == "" {
-		return []byte("{}"), nil
-	}
-	b, err := os.ReadFile(f.descriptor)
-	if err != nil {
-		return nil, fmt.Errorf("reading descriptor: %w", err)
-	}
-	return bytes.TrimSpace(b), nil // an editor's line end is no part of it
-}
-
 // explainStatement tries a statement out as if a user had signed it.
 func (f explainFlags) explainStatement(ctx context.Context, d draft) (v explainView, err error) {
 	if err := d.sound(); err != nil {
@@ -132,7 +120,7 @@ func (f explainFlags) explainStatement(ctx context.Context, d draft) (v explainV
 	if !slices.ContainsFunc(d.doc.Users, func(u document.User) bool { return u.ID == f.user }) {
 		return v, advise(fmt.Errorf("the document has no user %q", f.user), "give --user with an id of the document's users")
 	}
-	descriptor, err := f.readDescriptor()
+	descriptor, err := f.readDescriptor(d.doc.Deployment, statement)
 	if err != nil {
 		return v, err
 	}
@@ -141,7 +129,7 @@ func (f explainFlags) explainStatement(ctx context.Context, d draft) (v explainV
 		return v, err
 	}
 	if sandbox.Required, err = requiredRoles(descriptor); err != nil {
-		return v, advise(err, "give the descriptor's JSON, as the table descriptor has it: --descriptor FILE")
+		return v, advise(err, adviceDescriptor)
 	}
 	filing, err := sandbox.Sign(ctx, statement, oneDescriptor(descriptor), f.user, at)
 	if err != nil {

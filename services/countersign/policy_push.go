@@ -145,15 +145,17 @@ func (p publisher) verify(ctx context.Context, bundle message.PolicyBundle) (*do
 	if active := holder.Active(); active != nil && active.Ref.Hash == message.Sum(bundle.Document) {
 		return active, nil // it is published, and the admins in force are those after it
 	}
+	if version, err := document.VersionOf(bundle.Document); err != nil {
+		return nil, err
+	} else if version <= newest.Version { // an older one rests on other admins, which would be the fault that is told
+		return nil, advise(fmt.Errorf("version %d is not above version %d, which is published", version, newest.Version),
+			"raise the version, and have it signed again")
+	}
 	active, err := document.VerifySuccessor(bundle, quorum, d.Genesis, d.ID)
 	if err != nil {
 		return nil, advise(err, "collect signatures of %d different admins in force over exactly these bytes, and of as many of those whom the document names as its threshold says: countersign policy sign", quorum.Threshold)
 	}
-	switch {
-	case active.Version <= newest.Version:
-		return nil, advise(fmt.Errorf("version %d is not above version %d, which is published", active.Version, newest.Version),
-			"raise the version, and have it signed again")
-	case active.Expired(time.Now()):
+	if active.Expired(time.Now()) {
 		return nil, advise(errors.New("the document has expired"), "write a later expires, and have it signed again")
 	}
 	return active, nil

@@ -21,7 +21,7 @@ import (
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/services/internal/boot"
 	"github.com/countersign/countersign/transaction"
-	"github.com/countersign/countersign/wallet/walletpg"
+	"github.com/countersign/countersign/wallet/descriptorpg"
 )
 
 // defaultSince is how far back a simulation reaches unless told otherwise: 30
@@ -133,7 +133,7 @@ func openPast(path string, d draft) (p past, err error) {
 	}
 	p.close = func() { _ = db.Close() }
 	p.store = trialpg.New(db)
-	p.interpreter = trial.Interpreter(deployment.ID, deployment.Genesis.Roles, walletpg.New(db))
+	p.interpreter = trial.Interpreter(deployment.ID, deployment.Genesis.Roles, descriptorpg.New(db))
 	return p, nil
 }
 

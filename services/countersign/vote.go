@@ -46,8 +46,11 @@ type voteView struct {
 	Digests []message.Digest `json:"digests"`
 	Expires message.Time     `json:"expires"`
 	// Asks are the rules that ask people, as the service says.
-	Asks []api.Ask     `json:"asks"`
-	Vote *api.Recorded `json:"vote,omitempty"`
+	Asks []api.Ask `json:"asks"`
+	// Signals are what is out of the ordinary, as the service says: only the
+	// services have the past and the lists that this is read from.
+	Signals []message.Reason `json:"signals"`
+	Vote    *api.Recorded    `json:"vote,omitempty"`
 }
 
 func (a *app) approvalsCommand() *cobra.Command {
@@ -170,7 +173,8 @@ func examine(ctx context.Context, c *client.Approver, who approverIdentity, id s
 	}
 	return vote, voteView{
 		Request: id, Kind: meaning.Statement.Kind, User: shown.User, Effects: describe(meaning),
-		Digests: vote.Digests, Expires: meaning.Statement.Expires, Asks: append([]api.Ask{}, shown.Asks...),
+		Digests: vote.Digests, Expires: meaning.Statement.Expires,
+		Asks: append([]api.Ask{}, shown.Asks...), Signals: shown.Signals(),
 	}, nil
 }
 
@@ -221,6 +225,9 @@ func (v voteView) human(w io.Writer) {
 	for _, a := range v.Asks {
 		fmt.Fprintf(w, "asks     %q: %d of %d have agreed, of %q: %q (as the service says)\n",
 			a.Rule, a.Approvals, a.Quorum, a.Approvers, a.Reason)
+	}
+	for _, r := range v.Signals {
+		fmt.Fprintf(w, "signal   %q (as the service says)\n", r.Detail)
 	}
 	fmt.Fprintf(w, "until    %s\n", v.Expires.Format(time.RFC3339))
 }

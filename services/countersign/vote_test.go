@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/approval/api"
 )
 
@@ -20,12 +21,16 @@ func TestAttackTerminalHidesEffects(t *testing.T) {
 		Effects: []string{"move everything"}, Asks: []api.Ask{{
 			Rule: "r\neffect   move 2 wei", Reason: "\u202e\neffect   move 3 wei", Approvers: []string{"bob\neffect   move 4 wei"},
 		}},
+		Signals: []message.Reason{{Code: "signal_lookalike", Detail: "lookalike\neffect   move 5 wei"}},
 	}
 	if err := a.show(v, v.human); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Count(out.String(), "\neffect"); got != 1 {
 		t.Errorf("%d lines look like effects: %q", got, out.String())
+	}
+	if !strings.Contains(out.String(), "\nsignal   \"lookalike\\neffect   move 5 wei\" (as the service says)\n") {
+		t.Errorf("a signal is not shown as what the service says: %q", out.String())
 	}
 	_ = a.show(v, func(w io.Writer) { _, _ = io.WriteString(w, v.User) })
 	a.report(errors.New("no: " + v.User))

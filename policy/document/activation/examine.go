@@ -30,12 +30,17 @@ func (h *Holder) Examine(ctx context.Context, bundle message.PolicyBundle) error
 		return ErrInactive
 	}
 	p := h.snapshot()
-	next, err := document.VerifySuccessor(bundle, p.next, h.genesis, h.deployment)
+	version, err := document.VersionOf(bundle.Document)
 	if err != nil {
 		return err
 	}
-	if next.Version <= p.newest().Version {
-		return fmt.Errorf("version %d after version %d: %w", next.Version, p.newest().Version, ErrOld)
+	// This comes first, for an older document rests on other admins.
+	if version <= p.newest().Version {
+		return fmt.Errorf("version %d after version %d: %w", version, p.newest().Version, ErrOld)
+	}
+	next, err := document.VerifySuccessor(bundle, p.next, h.genesis, h.deployment)
+	if err != nil {
+		return err
 	}
 	if next.Expired(h.now()) {
 		return ErrExpired

@@ -408,6 +408,10 @@ func TestExamine(t *testing.T) {
 	if err := h.Examine(t.Context(), c.three); err != nil {
 		t.Errorf("the new admins' document: %v", err)
 	}
+	// An older one names no admins, but it is its version that it is refused for.
+	if err := h.Examine(t.Context(), c.one); !errors.Is(err, activation.ErrOld) {
+		t.Errorf("an older document: %v", err)
+	}
 }
 
 var errUnusable = errors.New("its rules do not compile")

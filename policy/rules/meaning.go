@@ -1,0 +1,178 @@
+package rules
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+
+	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
+)
+
+// meaning is what a text that conditions read stands for. It tells which texts no
+// request has there.
+type meaning int
+
+const (
+	notKnown meaning = iota
+	freeText
+	kindName
+	userName
+	groupName
+	recordID
+	accountName
+	assetName
+	chainName
+	formName
+	selectorText
+)
+
+// meanings are those of variables and of the fields of elements; of a list, that
+// of what is in it.
+var meanings = map[string]meaning{
+	"request.kind": kindName,
+	"user.id":      userName, "user.groups": groupName, "wallet.owner": userName,
+	"wallet.id": recordID, "account.id": recordID,
+	"account.address": accountName, "account.chain": chainName,
+	"tx.form": formName, "tx.chain": chainName, "tx.from": accountName, "tx.to": accountName,
+	"tx.selector": selectorText, "tx.destinations": accountName, "tx.message": freeText,
+	"Move.asset": assetName, "Move.from": accountName, "Move.to": accountName,
+	"Allowance.asset": assetName, "Allowance.owner": accountName, "Allowance.spender": accountName,
+	"Call.to": accountName, "Call.selector": selectorText,
+	"Amount.asset": assetName,
+}
+
+// meaning is what an expression stands for, or what is in its list.
+func (c *condition) meaning(e ast.Expr) meaning {
+	switch e.Kind() {
+	case ast.IdentKind:
+		if m, ok := meanings[e.AsIdent()]; ok {
+			return m
+		}
+		return c.loops[e.AsIdent()]
+	case ast.SelectKind:
+		return meanings[c.ast.GetType(e.AsSelect().Operand().ID()).TypeName()+"."+e.AsSelect().FieldName()]
+	case ast.CallKind:
+		if call := e.AsCall(); call.FunctionName() == operators.Index {
+			return c.meaning(call.Args()[0])
+		}
+	case ast.ComprehensionKind:
+		return c.collected(e.AsComprehension().LoopStep())
+	}
+	return notKnown
+}
+
+// collected is the meaning of what map or filter puts into its list.
+func (c *condition) collected(step ast.Expr) meaning {
+	if step.Kind() != ast.CallKind {
+		return notKnown
+	}
+	switch call := step.AsCall(); call.FunctionName() {
+	case operators.Conditional:
+		return c.collected(call.Args()[1])
+	case operators.Add:
+		if added := call.Args()[1]; added.Kind() == ast.ListKind && added.AsList().Size() == 1 {
+			return c.meaning(added.AsList().Elements()[0])
+		}
+	}
+	return notKnown
+}
+
+// learnLoops notes what the variables of all, exists and the like stand for where
+// they are texts. One name for two things is not known.
+func (c *condition) learnLoops() {
+	c.loops = map[string]meaning{}
+	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.ComprehensionKind {
+			return
+		}
+		loop := e.AsComprehension()
+		of := c.ast.GetType(loop.IterRange().ID()).Parameters()
+		if len(of) > 0 && of[0].Kind() == types.StructKind {
+			return
+		}
+		m := c.meaning(loop.IterRange())
+		if before, ok := c.loops[loop.IterVar()]; ok && before != m {
+			m = notKnown
+		}
+		c.loops[loop.IterVar()] = m
+	}))
+}
+
+var (
+	// mixed are selectors and addresses, in any case.
+	mixed        = regexp.MustCompile(`^0[xX](?:[0-9a-fA-F]{8}|[0-9a-fA-F]{40})$`)
+	selectorForm = regexp.MustCompile(`^0x(?:[0-9a-f]{2}){0,4}$`)
+	chainForm    = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}$`)
+)
+
+// forms are those of what is signed.
+var forms = []string{"legacy", "eip2930", "eip1559", "eip191", "eip712"}
+
+// never says why no request has a text there; empty where one may.
+func (b *book) never(m meaning, text string) string {
+	capitals := mixed.MatchString(text) && text != strings.ToLower(text)
+	switch {
+	case m == freeText:
+	case m == kindName:
+		return noKind(text)
+	case text == "": // what is not there
+	case m == groupName && b.groups[text] == nil:
+		return fmt.Sprintf("there is no group %q", bounded(text))
+	case (m == notKnown || m == selectorText) && capitals:
+		return fmt.Sprintf("%q never matches: selectors and addresses are in lower case", text)
+	case m == selectorText && !selectorForm.MatchString(text):
+		return fmt.Sprintf("%q never matches: a selector is 0x and 8 hex digits", bounded(text))
+	case m == accountName && !document.CanonicalAccount(text) && !otherCase(text):
+		return fmt.Sprintf("%q never matches: accounts are CAIP-10, such as eip155:1:0x and 40 hex digits in lower case", bounded(text))
+	case m == assetName && !strings.Contains(text, "/"):
+		return fmt.Sprintf("%q never matches: assets are CAIP-19; write asset(%q) for one of the document", bounded(text), bounded(text))
+	case m == chainName && !chainForm.MatchString(text):
+		return fmt.Sprintf("%q never matches: chains are CAIP-2, such as eip155:1", bounded(text))
+	case m == formName && !slices.Contains(forms, text):
+		return fmt.Sprintf("%q never matches: there are the forms %s", bounded(text), strings.Join(forms, ", "))
+	case m == recordID && !isHash(text):
+		return fmt.Sprintf("%q never matches: an id is 64 lower-case hex digits", bounded(text))
+	}
+	return ""
+}
+
+func noKind(text string) string {
+	switch {
+	case slices.Contains(ruledKinds(), message.Kind(text)):
+		return ""
+	case slices.Contains(allKinds(), message.Kind(text)):
+		return fmt.Sprintf("%q never matches: no rule is asked about a freeze", text)
+	}
+	return fmt.Sprintf("there is no kind %q", bounded(text))
+}
+
+func isHash(text string) bool {
+	_, err := message.ParseHash(text)
+	return err == nil
+}
+
+// otherCase says that a text is told as one of eip155 that has capitals.
+func otherCase(text string) bool {
+	lower := strings.ToLower(text)
+	return strings.HasPrefix(lower, "eip155:") && text != lower
+}
+
+// unnamed says what a text may well not be meant to be: of the right form, and
+// nothing that the document knows.
+func (b *book) unnamed(m meaning, text string) string {
+	switch {
+	case m == userName && text != "" && !b.users[text]:
+		return fmt.Sprintf("the document has no user %q", bounded(text))
+	case m == assetName && strings.Contains(text, "/") && b.named[text] == nil:
+		return fmt.Sprintf("%q is none of the document's assets", bounded(text))
+	case m == chainName && chainForm.MatchString(text) && !b.chains[text]:
+		return fmt.Sprintf("no asset, list or call of the document is of chain %q", bounded(text))
+	}
+	return ""
+}
