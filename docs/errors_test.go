@@ -16,17 +16,17 @@ import (
 // one.
 var row = regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\|(?: ([0-9]{3}) \\|)?")
 
-// section returns the codes of one section of errors.md, with the status of
-// each or "".
-func section(t *testing.T, title string) map[string]string {
+// section returns the codes of one section of a page, with the status of each or
+// "".
+func section(t *testing.T, name, title string) map[string]string {
 	t.Helper()
-	page, err := os.ReadFile("errors.md")
+	page, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, ok := strings.Cut(string(page), "\n## "+title+"\n")
 	if !ok {
-		t.Fatalf("errors.md has no section %q", title)
+		t.Fatalf("%s has no section %q", name, title)
 	}
 	text, _, _ := strings.Cut(rest, "\n## ")
 	codes := map[string]string{}
@@ -40,7 +40,7 @@ func section(t *testing.T, title string) map[string]string {
 }
 
 func TestErrorsOfProposer(t *testing.T) {
-	listed := section(t, "Problems of the proposer")
+	listed := section(t, "errors.md", "Problems of the proposer")
 	for code, status := range proposer.Codes() {
 		if listed[string(code)] != fmt.Sprint(status) {
 			t.Errorf("%s: listed with status %q, is %d", code, listed[string(code)], status)
@@ -67,7 +67,7 @@ func TestErrorsOfServices(t *testing.T) {
 		"Reasons of the signing service":   {"signing"},
 	} {
 		t.Run(title, func(t *testing.T) {
-			listed := section(t, title)
+			listed := section(t, "errors.md", title)
 			found := codesIn(t, paths)
 			if len(found) == 0 {
 				t.Fatal("no code was found in the source")

@@ -44,6 +44,10 @@ var computers = map[string]func(*testing.T, block) answers{
 	"record":     record,
 	"webhook":    outcome,
 
+	"ethereum":           ethereumSigned,
+	"ethereum-refused":   ethereumRefused,
+	"approver-signature": approverSignature,
+
 	"announcement":     announcement,
 	"approval":         signed[message.Approval](message.TypApproval),
 	"vote":             signed[message.Vote](message.TypVote),
