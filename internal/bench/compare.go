@@ -77,6 +77,9 @@ func compare(ctx context.Context, whole plan, bin string) (c *comparison, err er
 	if err := c.measurePolicy(ctx, whole.compared, empty); err != nil {
 		return nil, err
 	}
+	if err := c.addMemory(empty); err != nil {
+		return nil, err
+	}
 	c.decisions, err = decide(ctx, whole.compared)
 	return c, err
 }
@@ -200,11 +203,30 @@ func (c *comparison) inspect(ctx context.Context, full, twice *contender) (err e
 		return err
 	}
 	c.ReplicaFailed += lost
+	if err := c.addMemory(twice); err != nil {
+		return err
+	}
 	signers, err := twice.count(ctx, `SELECT count(DISTINCT instance) FROM countersign.intent`)
 	if err == nil && signers < 2 {
 		err = errors.New("only one of two signing instances took part")
 	}
 	return err
+}
+
+// addMemory takes the peak memory of a contender's instances into the largest. It
+// is the peak since they started, so that once at the end is enough.
+func (c *comparison) addMemory(of *contender) error {
+	peaks, err := of.peakMemory()
+	if err != nil {
+		return err
+	}
+	if c.RSS == nil {
+		c.RSS = map[string]float64{}
+	}
+	for service, mib := range peaks {
+		c.RSS[service] = max(c.RSS[service], mib)
+	}
+	return nil
 }
 
 func (c *contender) count(ctx context.Context, query string) (n int, err error) {

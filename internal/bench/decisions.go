@@ -22,12 +22,16 @@ import (
 const (
 	// listed is how many accounts the large document's list has.
 	listed = 100_000
-	// payers, places: from how many wallets and to how many receivers was paid.
-	payers, places = 1000, 20_000
+	// perWallet is how many approvals each wallet has in the past, and receivers to
+	// how many receivers of its own it paid.
+	perWallet, receivers = 1000, 20
 	// decided is for how long is decided; another tenth warms up.
 	decided = 5 * time.Second
 	// asked is how many different requests are decided on, again and again.
 	asked = 1000
+	// strange is how often one of them is to be looked into: it pays a hundred times
+	// as much as usual, to what resembles a receiver.
+	strange = 10
 )
 
 // decisions are how fast one core decides under a large document and on a long
@@ -57,29 +61,43 @@ func decide(ctx context.Context, p compared) (*decisions, error) {
 		return nil, err
 	}
 	d := &decisions{Rules: len(doc.Rules.Fraud), Listed: listed, Past: p.history}
-	inputs, err := requests(ctx, sandbox, now)
+	inputs, err := requests(ctx, sandbox, wallets(p.history), now)
+	if err != nil {
+		return nil, err
+	}
+	past, err := newApproved(doc, inputs, p.history)
 	if err != nil {
 		return nil, err
 	}
 	j := judge.New(message.RoleFraud, &clock.Watch{Now: time.Now})
 	before, begun := heap(), time.Now()
-	if err := live(j, inputs[0], p.history, now); err != nil {
+	if err := past.each(j.Replay); err != nil {
 		return nil, fmt.Errorf("replaying %d approvals: %w", p.history, err)
 	}
 	d.Replay, d.Heap = time.Since(begun).Seconds(), heap()-before
 	return d, d.measure(ctx, j, sandbox.Active, inputs)
 }
 
-// requests are payments from many wallets.
-func requests(ctx context.Context, sandbox *trial.Sandbox, now time.Time) (out []judge.Input, err error) {
+// wallets is of how many wallets a past of so many approvals is: no more than ask.
+func wallets(history int) int { return min(max(1, history/perWallet), asked) }
+
+// usual is what payments move in wei: up to twice as much.
+const usual = 1_000_000_000_000_000
+
+// requests are payments from so many wallets, by turns, each to a receiver that
+// the wallet has paid before, but for the strange ones.
+func requests(ctx context.Context, sandbox *trial.Sandbox, payers int, now time.Time) (out []judge.Input, err error) {
 	user, _ := sandbox.Active.User(policies.Payer)
 	for i := range asked {
-		to := fmt.Sprintf("0x%040x", 0xabc000+i%100)
+		to, value := policies.Receiver(i%payers+i%receivers*payers), int64(usual+i)
+		if i%strange == strange-1 {
+			to, value = policies.Alike(i%payers), value*100
+		}
 		f, err := sandbox.File(ctx, trial.Request{
 			User: policies.Payer, Kind: message.KindEthereumTransaction,
 			Wallet:      trial.Wallet{ID: fmt.Sprintf("wallet %d", i%payers), Owner: policies.Payer},
-			Transaction: &trial.Transaction{To: to, Value: fmt.Sprint(1000 + i)},
-		}, uint64(i), now)
+			Transaction: &trial.Transaction{To: to, Value: fmt.Sprint(value)},
+		}, perWallet+uint64(i), now)
 		if err != nil {
 			return nil, err
 		}
@@ -88,38 +106,64 @@ func requests(ctx context.Context, sandbox *trial.Sandbox, now time.Time) (out [
 	return out, nil
 }
 
-// live has the judge take in a past like the request, of the last 30 days.
-func live(j *judge.Judge, like judge.Input, count int, now time.Time) error {
-	one, err := ledger.EventOf(like.Meaning, like.Envelope, like.User.ID)
-	if err != nil {
-		return err
+// approved is a past: approvals for the wallets of requests by turns, evenly
+// spread over the span that ends with the requests. Every twentieth of a wallet
+// moves ether alone, every other one a token besides the fee.
+type approved struct {
+	count  int
+	until  time.Time
+	fee    *big.Int
+	assets []string       // ether first
+	like   []ledger.Event // a request of each wallet
+}
+
+func newApproved(doc *document.Document, inputs []judge.Input, count int) (*approved, error) {
+	a := &approved{count: count, until: inputs[0].Now, fee: inputs[0].Meaning.Effects.Fee}
+	for _, asset := range doc.Assets {
+		a.assets = append(a.assets, asset.Asset)
 	}
+	for _, in := range inputs[:wallets(count)] {
+		e, err := ledger.EventOf(in.Meaning, in.Envelope, in.User.ID)
+		if err != nil {
+			return nil, err
+		}
+		a.like = append(a.like, e)
+	}
+	return a, nil
+}
+
+// each makes the records of the past, the oldest first.
+func (a *approved) each(do func(body []byte) error) error {
 	writer := ledger.New(&clock.Watch{Now: time.Now})
-	for i := range count {
-		at := now.Add(-span + time.Duration(i)*span/time.Duration(count))
-		body, err := writer.Record(approval(one, i, at), clock.Moment{Wall: at, Sure: at, Late: at})
+	apart := span / time.Duration(a.count)
+	for i := range a.count {
+		at := a.until.Add(-apart * time.Duration(a.count-i))
+		body, err := writer.Record(a.event(i, at), clock.Moment{Wall: at, Sure: at, Late: at})
 		if err != nil {
 			return err
 		}
-		if err := j.Replay(body); err != nil {
+		if err := do(body); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// approval is an event of its own: another request, wallet and receiver.
-func approval(one ledger.Event, i int, at time.Time) ledger.Event {
-	e := one
+// event is an approval of its own, for a wallet and account that requests are of.
+func (a *approved) event(i int, at time.Time) ledger.Event {
+	wallet, turn := i%len(a.like), i/len(a.like)
+	e, nonce, asset := a.like[wallet], uint64(turn), a.assets[(turn+wallet)%len(a.assets)]
 	e.Envelope = message.Sum(fmt.Appendf(nil, "past %d", i))
-	e.Wallet = message.Sum(fmt.Appendf(nil, "wallet %d", i%payers)).String()
-	e.Account, e.Expires = e.Wallet, at.Add(time.Hour)
-	nonce := uint64(i / payers)
-	e.Nonce = &nonce
-	e.Amounts = []exposure.Amount{{Asset: one.Amounts[0].Asset, Amount: big.NewInt(int64(21e12) + int64(i))}}
+	e.Content, e.Nonce, e.Expires = e.Envelope, &nonce, at.Add(time.Hour)
+	amount := big.NewInt(usual + int64(turn)*(usual/perWallet)%usual)
 	e.Moves = []ledger.Movement{{
-		Account: fmt.Sprintf("eip155:1:0x%040x", 0xdef00000+i%places), Asset: one.Moves[0].Asset, Amount: big.NewInt(int64(i + 1)),
+		Account: policies.Chain + ":" + policies.Receiver(wallet+turn%receivers*len(a.like)), Asset: asset, Amount: amount,
 	}}
+	e.Amounts = []exposure.Amount{{Asset: a.assets[0], Amount: new(big.Int).Add(a.fee, amount)}}
+	if asset != a.assets[0] {
+		e.Amounts = []exposure.Amount{{Asset: asset, Amount: big.NewInt(int64(turn + 1))}, {Asset: a.assets[0], Amount: a.fee}}
+		e.Moves[0].Amount = e.Amounts[0].Amount
+	}
 	return e
 }
 

@@ -160,20 +160,34 @@ func (t *target) create(ctx context.Context, kind message.Kind, wallet string, p
 	return r, nil
 }
 
-// peakMemory returns the most memory that each service ever had resident
-// (VmHWM), in MiB.
+// peakMemory returns the most memory that an instance of each service ever had
+// resident (VmHWM), in MiB.
 func (t *target) peakMemory() (map[string]float64, error) {
 	out := map[string]float64{}
-	for service, pid := range t.PIDs() {
-		if service == "postgresql" {
-			continue
-		}
-		var err error
-		if out[service], err = highWater(strconv.Itoa(pid)); err != nil {
-			return nil, fmt.Errorf("memory of %s: %w", service, err)
+	for service, pids := range t.instances() {
+		for _, pid := range pids {
+			mib, err := highWater(strconv.Itoa(pid))
+			if err != nil {
+				return nil, fmt.Errorf("memory of %s: %w", service, err)
+			}
+			out[service] = max(out[service], mib)
 		}
 	}
 	return out, nil
+}
+
+// instances returns the processes of each service, replicas included.
+func (t *target) instances() map[string][]int {
+	out := map[string][]int{}
+	for service, pid := range t.PIDs() {
+		if service != "postgresql" {
+			out[service] = append(out[service], pid)
+		}
+	}
+	for _, r := range t.replicas {
+		out[r.service] = append(out[r.service], r.cmd.Process.Pid)
+	}
+	return out
 }
 
 func highWater(pid string) (float64, error) {

@@ -58,6 +58,9 @@ type comparison struct {
 	PolicyFraction float64 `json:"policy_fraction"`
 	PolicyFailed   int     `json:"policy_failed"`
 
+	// RSS is the most of any instance that was compared, but for the history's.
+	RSS map[string]float64 `json:"compared_rss_mib"`
+
 	*decisions
 
 	history history
@@ -124,6 +127,7 @@ func (c *comparison) print() {
 		c.Parked, c.windows["parked"], c.windows["unparked"], c.ParkedFraction, c.ParkedFailed)
 	fmt.Printf("policy          under the treasury template %v of %v per second under the simplest: fraction %.2f (%d failed)\n",
 		c.windows["treasury"], c.windows["simple"], c.PolicyFraction, c.PolicyFailed)
+	printMemory("compared        peak memory", c.RSS)
 	c.decisions.print()
 }
 

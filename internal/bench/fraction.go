@@ -23,8 +23,8 @@ const receiver = "eip155:1:" + receiverAddress
 const activationTime = 30 * time.Second
 
 // measurePolicy compares the rates under the treasury template and under the
-// development deployment's own document, the simplest that uses all three roles:
-// simple, treasury, treasury, simple, on one deployment that is never restarted.
+// simplest document (policies.Simple): simple, treasury, treasury, simple, on one
+// deployment that is never restarted.
 func (c *comparison) measurePolicy(ctx context.Context, p compared, one *contender) error {
 	simple, err := readDocument(filepath.Join(one.Dir, "policy.yaml"))
 	if err != nil {

@@ -16,13 +16,15 @@ type total struct {
 	count    int
 }
 
-// group is the events of one key, found along their links, and the totals that
-// were asked for. Positions are counted from the first event ever found; of the
-// key whole they are the numbers of events themselves.
+// group is the newest events of one key, found along their links as far back as
+// any window reached, and the totals that were asked for. Positions are counted
+// from the first event that was found; those found later that are older lie
+// below. Of the key whole they are the numbers of events themselves.
 type group struct {
 	key     key
 	ids     []uint32
-	dropped int // events in front of ids
+	first   bool // there is none before ids
+	dropped int  // position of the first of ids
 	totals  []*total
 	turn    int // which total gives way to the next
 	charged int // what the cache counts for it
@@ -61,32 +63,60 @@ func (g *group) position(id uint32) (int, bool) {
 	return g.dropped + i, ok
 }
 
-// groupOf returns the events of a key, all that there are.
-func (r *run) groupOf(k key) *group {
+// groupOf returns the events of a key: all that are not over, if not more.
+func (r *run) groupOf(k key, c cut) *group {
 	g := r.totals[k.scope].take(k)
 	if k.scope != whole {
-		r.find(g)
+		r.findNewer(g, c)
+		r.findOlder(g, c)
 	}
 	return g
 }
 
-// find follows the links back to where it was before.
-func (r *run) find(g *group) {
+// findNewer follows the links back to where it was before; where it was nowhere,
+// to the first event that is over.
+func (r *run) findNewer(g *group, c cut) {
 	size, known := len(g.ids), uint32(0)
 	if size > 0 {
 		known = g.ids[size-1] + 1
+	} else {
+		g.first = false
 	}
 	id, ok := r.head(g.key)
 	for ok && id >= known {
 		g.ids = append(g.ids, id)
+		if size == 0 && r.over(id, c) {
+			break
+		}
 		id, ok = r.before(id, r.read(id).backOf(g.key))
 	}
 	slices.Reverse(g.ids[size:])
 }
 
+// findOlder follows the links on where a window is longer than those before, or a
+// clock was set back.
+func (r *run) findOlder(g *group, c cut) {
+	if len(g.ids) == 0 {
+		return
+	}
+	var older []uint32
+	for id := g.ids[0]; !g.first && !r.over(id, c); {
+		before, ok := r.before(id, r.read(id).backOf(g.key))
+		if !ok {
+			g.first = true
+			break
+		}
+		older, id = append(older, before), before
+	}
+	if len(older) > 0 {
+		slices.Reverse(older)
+		g.ids, g.dropped = append(older, g.ids...), g.dropped-len(older)
+	}
+}
+
 // total returns the total of a window, as of a cut.
 func (r *run) total(k key, asset uint32, window int64, c cut) *total {
-	g := r.groupOf(k)
+	g := r.groupOf(k, c)
 	t := g.find(asset, window)
 	if t == nil {
 		n := sort.Search(r.end(g)-r.start(g), func(i int) bool { return !r.over(g.id(r.start(g)+i), c) })

@@ -50,13 +50,26 @@ func Large(expires time.Time, listed int) (*document.Document, *document.ListFil
 	return doc, file, nil
 }
 
-// Payer is the user of the large document.
-const Payer = "paula"
+// Payer is the user of the large document, and Chain where its accounts are.
+const (
+	Payer = "paula"
+	Chain = "eip155:1"
+)
+
+// Receiver is the address of one of many whom the payer pays; the first of them
+// are the document's suppliers.
+func Receiver(i int) string { return fmt.Sprintf("0x%040x", 0xabc000+i) }
+
+// Alike is another address with the first and last digits of a receiver's.
+func Alike(i int) string {
+	address := Receiver(i)
+	return address[:10] + "a11ce" + address[15:]
+}
 
 func book() (out []document.Entry) {
 	since := document.Time{Time: time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for i := range suppliers {
-		out = append(out, document.Entry{Account: fmt.Sprintf("eip155:1:0x%040x", 0xabc000+i), Label: fmt.Sprintf("supplier %d", i), Since: since})
+		out = append(out, document.Entry{Account: Chain + ":" + Receiver(i), Label: fmt.Sprintf("supplier %d", i), Since: since})
 	}
 	return out
 }
@@ -101,7 +114,7 @@ func rule(i int) document.Rule {
 func Accounts(n int) []byte {
 	var out strings.Builder
 	for i := range n {
-		fmt.Fprintf(&out, "eip155:1:0x%040x\n", 0x5a00000000+i)
+		fmt.Fprintf(&out, "%s:0x%040x\n", Chain, 0x5a00000000+i)
 	}
 	return []byte(out.String())
 }
