@@ -315,6 +315,12 @@ func TestListPages(t *testing.T) {
 	if page := list("status=done&kind=wallet.create"); len(page.Requests) != 1 || page.Requests[0].ID != ids[2] {
 		t.Fatalf("filter: %+v", page)
 	}
+	for i, consumer := range []string{message.RoleApproval, message.RoleSigning} {
+		m.change(t, ids[i], func(v *queue.View) { v.Tasks = []queue.TaskView{{Consumer: consumer, State: "parked"}} })
+	}
+	if page := list("status=waiting"); len(page.Requests) != 1 || page.Requests[0].ID != ids[0] || page.Requests[0].Status != message.StatusWaiting {
+		t.Fatalf("those that wait for people: %+v", page)
+	}
 	if page := list("limit=5"); page.Next != "" || len(page.Requests) != 5 {
 		t.Fatalf("a full last page has a next one: %+v", page.Next)
 	}

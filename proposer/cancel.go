@@ -35,7 +35,8 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request, user string) err
 		return err
 	}
 	if view.Result == nil {
-		if err := s.withdraw(w, r, id, max(wait, min(cancelWait, s.limits.Wait))); err != nil {
+		most := patience{s.cancels, user, max(wait, min(cancelWait, s.limits.Wait))}
+		if err := s.withdraw(w, r, id, most); err != nil {
 			return err
 		}
 		if view, err = s.owned(r.Context(), id, user); err != nil {
@@ -56,10 +57,15 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request, user string) err
 	return nil
 }
 
-func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, id uuid.UUID, wait time.Duration) error {
-	if _, err := s.queue.Cancel(r.Context(), message.RoleSigning, id); err != nil {
+// withdraw asks for the end and waits for it, unless it is too late.
+func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, id uuid.UUID, most patience) error {
+	c, err := s.queue.Cancel(r.Context(), message.RoleSigning, id)
+	switch {
+	case err != nil:
 		return unavailable(err)
+	case c.TooLate:
+		return problem(CodeTooLate, "its signature is on its way")
 	}
-	s.await(w, r, id, wait)
+	s.await(w, r, id, most)
 	return nil
 }

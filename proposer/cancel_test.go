@@ -60,6 +60,37 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestCancelAfterTheIntent: once an intent to sign stands nobody is kept waiting
+// for a cancellation that cannot come.
+func TestCancelAfterTheIntent(t *testing.T) {
+	b, m := memoryBackend(t)
+	m.intended = true
+	w := start(t, b, nil)
+	id := wantRequest(t, w.propose(w.statement()), http.StatusAccepted).ID
+	began := time.Now()
+	wantProblem(t, w.cancel(id, deploymenttest.User), proposer.CodeTooLate)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("answered after %v", took)
+	}
+}
+
+// TestAttackWaitsHoldUpCancel: however many wait for results, who cancels is
+// told what came of it.
+func TestAttackWaitsHoldUpCancel(t *testing.T) {
+	b, m := memoryBackend(t)
+	w := start(t, b, func(cfg *proposer.Config) { cfg.Limits.UserWaiters, cfg.Limits.Waiters = 1, 1 })
+	id := wantRequest(t, w.propose(w.statement()), http.StatusAccepted).ID
+	waiting := w.showAtEnd(id, deploymenttest.User)
+	w.waitFor(func() bool { return proposer.Waits(w.server) == 1 })
+	cancelled := make(chan answer, 1)
+	r := w.request(http.MethodPost, "/v1/requests/"+id+"/cancel", nil, w.token(deploymenttest.User, nil))
+	go func() { cancelled <- w.do(w.client(false), r) }()
+	w.waitFor(func() bool { return proposer.Cancels(w.server) == 1 })
+	w.end(m, id, func(r *message.Result) { r.Status, r.Output = message.StatusCancelled, nil })
+	wantRequest(t, <-cancelled, http.StatusOK)
+	wantRequest(t, <-waiting, http.StatusOK)
+}
+
 func TestCancelIsForTheOwnerAlone(t *testing.T) {
 	b, m := memoryBackend(t)
 	w := start(t, b, nil)

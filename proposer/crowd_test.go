@@ -68,6 +68,49 @@ func TestAttackListsFillMemory(t *testing.T) {
 	}
 }
 
+// showAtEnd shows a request as a user, and waits for its end.
+func (w *world) showAtEnd(id, user string) <-chan answer {
+	w.t.Helper()
+	done := make(chan answer, 1)
+	r := w.request(http.MethodGet, "/v1/requests/"+id, nil, w.token(user, nil), "Prefer", "wait=60")
+	go func() { done <- w.do(w.client(false), r) }()
+	return done
+}
+
+// TestAttackOneUserTakesAllWaits: one user who waits in every call that may be
+// made does not have others answered without waiting.
+func TestAttackOneUserTakesAllWaits(t *testing.T) {
+	b, m := memoryBackend(t)
+	w := start(t, b, func(cfg *proposer.Config) { cfg.Limits.UserWaiters, cfg.Limits.Waiters = 3, 4 })
+	alices := wantRequest(t, w.propose(w.statement()), http.StatusAccepted).ID
+	theirs := w.signed(w.statement(), w.d.UserKey, w.token(mallory, nil))
+	mallorys := wantRequest(t, w.do(w.client(false), theirs), http.StatusAccepted).ID
+	flood := make(chan answer, 5)
+	for range 5 {
+		waiting := w.showAtEnd(mallorys, mallory)
+		go func() { flood <- <-waiting }()
+	}
+	for range 2 {
+		a := <-flood
+		if wantRequest(t, a, http.StatusOK).Ended() || a.header.Get("Preference-Applied") != "" {
+			t.Fatalf("more calls of one user wait than may: %s", a.body)
+		}
+	}
+	w.waitFor(func() bool { return proposer.Waits(w.server) == 3 })
+	alice := w.showAtEnd(alices, deploymenttest.User)
+	w.waitFor(func() bool { return proposer.Waits(w.server) == 4 })
+	w.end(m, alices, nil)
+	if a := <-alice; !wantRequest(t, a, http.StatusOK).Ended() || a.header.Get("Preference-Applied") == "" {
+		t.Fatalf("another user was not let wait: %s", a.body)
+	}
+	w.end(m, mallorys, nil)
+	for range 3 {
+		if a := <-flood; !wantRequest(t, a, http.StatusOK).Ended() {
+			t.Fatalf("a wait that was begun was broken off: %s", a.body)
+		}
+	}
+}
+
 // livePing is a database that answers callers who are still there.
 type livePing struct{}
 

@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/proposer/api"
 	"github.com/countersign/countersign/queue"
 	"github.com/countersign/countersign/wallet"
+	"github.com/countersign/countersign/wallet/descriptorpg"
 	"github.com/countersign/countersign/wallet/walletpg"
 )
 
@@ -60,21 +61,21 @@ func postgresBackend(t testing.TB) (backend, *databasetest.DB) {
 	t.Helper()
 	db := databasetest.New(t)
 	q := runQueue(t, db, "proposer")
-	return backend{deployment: db.Deployment, queue: q, wallets: store{walletpg.New(db.As("proposer"))}, db: db.As("proposer")}, db
+	return backend{deployment: db.Deployment, queue: q, wallets: store{descriptorpg.New(db.As("proposer"))}, db: db.As("proposer")}, db
 }
 
-// store is walletpg as services/proposer hands it in.
-type store struct{ *walletpg.Store }
+// store is descriptorpg as services/proposer hands it in.
+type store struct{ *descriptorpg.Reader }
 
 func (s store) ListWallets(ctx context.Context, f proposer.WalletFilter, after string, limit int) ([][]byte, error) {
-	return descriptors(s.Store.ListWallets(ctx, walletpg.Page{All: f.Any, Owner: f.Owner, IDs: f.IDs, After: after, Limit: limit}))
+	return descriptors(s.Reader.ListWallets(ctx, descriptorpg.Page{All: f.Any, Owner: f.Owner, IDs: f.IDs, After: after, Limit: limit}))
 }
 
 func (s store) ListAccounts(ctx context.Context, wallet, after string, limit int) ([][]byte, error) {
-	return descriptors(s.Store.ListAccounts(ctx, wallet, walletpg.Page{All: true, After: after, Limit: limit}))
+	return descriptors(s.Reader.ListAccounts(ctx, wallet, descriptorpg.Page{All: true, After: after, Limit: limit}))
 }
 
-func descriptors(entries []walletpg.Entry, err error) ([][]byte, error) {
+func descriptors(entries []descriptorpg.Entry, err error) ([][]byte, error) {
 	var out [][]byte
 	for _, e := range entries {
 		out = append(out, e.Descriptor)
@@ -212,7 +213,7 @@ func TestQueueLists(t *testing.T) {
 			t.Fatalf("got %s, want %v", got, ids)
 		}
 		for query, want := range map[string]int{
-			"status=done": 1, "status=pending": 4, "status=signed": 0, "kind=wallet.create&limit=100": 5, "kind=other": 0,
+			"status=done": 1, "status=pending": 4, "status=waiting": 0, "status=signed": 0, "kind=wallet.create&limit=100": 5, "kind=other": 0,
 			"wallet=" + w.submissionOf(ids[0]).Wallet: 1,
 		} {
 			if page := list(query); len(page.Requests) != want {

@@ -26,7 +26,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, user string) err
 	if err != nil {
 		return err
 	}
-	leave, ok := s.places.take(user)
+	leave, ok := s.streams.Take(user)
 	if !ok {
 		return problem(CodeTooManyStreams, "close another stream, or ask with Prefer: wait")
 	}

@@ -2,7 +2,6 @@ package proposer
 
 import (
 	"context"
-	"time"
 
 	"github.com/countersign/countersign/queue"
 )
@@ -13,6 +12,12 @@ func Waiting(s *Server) int {
 	defer s.batcher.mu.Unlock()
 	return s.batcher.waiting.size
 }
+
+// Waits returns how many calls wait for a result.
+func Waits(s *Server) int { return s.waits.Taken() }
+
+// Cancels returns how many calls to cancel wait for one.
+func Cancels(s *Server) int { return s.cancels.Taken() }
 
 // QueryParameters returns what each route ("METHOD path") knows.
 func QueryParameters() map[string][]string {
@@ -29,21 +34,6 @@ func Followed(s *Server) int {
 	defer s.follower.mu.Unlock()
 	return len(s.follower.followed)
 }
-
-// Buckets are the token buckets of one kind.
-type Buckets struct{ *userBuckets }
-
-// NewBuckets returns buckets with a rate.
-func NewBuckets(r Rate) Buckets { return Buckets{newUserBuckets(r)} }
-
-// Take takes a user's token, if there is one.
-func (b Buckets) Take(user string, now time.Time) bool {
-	_, ok := b.take(user, now)
-	return ok
-}
-
-// Len returns how many buckets are kept.
-func (b Buckets) Len() int { return len(b.of) }
 
 // Batcher is what lets submissions share commits.
 type Batcher struct{ b *batcher }

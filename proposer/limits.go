@@ -2,14 +2,18 @@ package proposer
 
 import (
 	"errors"
-	"math"
 	"time"
 
+	"github.com/countersign/countersign/internal/fairness"
 	"github.com/countersign/countersign/internal/message"
 )
 
 // Limits bound what one call, and what one user, may cost. A zero field takes
 // its default. Limits are those of one instance.
+//
+// Users take turns up to the proposer's commit, and no further: the queue behind
+// it is first come, first served. Whose requests are many takes as much of the
+// services' time, which these rates bound.
 type Limits struct {
 	// Body is the most bytes of a statement; at most, and by default,
 	// message.MaxStatement.
@@ -18,9 +22,10 @@ type Limits struct {
 	BodyTime time.Duration
 	// Wait is the longest "Prefer: wait"; 60 s.
 	Wait time.Duration
-	// Waiters is how many calls may wait for results at once; more are
-	// answered without waiting. 4096.
-	Waiters int
+	// UserWaiters and Waiters are how many calls of one user and of all users
+	// together may wait for results at once; more are answered without waiting.
+	// Calls to cancel are counted apart, as many again. 1024 and 4096.
+	UserWaiters, Waiters int
 	// UserStreams and Streams are how many event streams one user and all users
 	// together may have open; 64 and 1024.
 	UserStreams, Streams int
@@ -40,14 +45,9 @@ type Limits struct {
 }
 
 // Rate is a token bucket: Burst calls at once, PerSecond in the long run.
-type Rate struct {
-	PerSecond float64
-	Burst     int
-}
+type Rate = fairness.Rate
 
-func (r Rate) valid() bool {
-	return r == Rate{} || (r.PerSecond > 0 && !math.IsInf(r.PerSecond, 0) && r.Burst > 0)
-}
+func validOrZero(r Rate) bool { return r == Rate{} || r.Valid() }
 
 // maxWait is the longest wait of any call: proxies cut connections that are
 // silent for longer.
@@ -60,9 +60,9 @@ func (l Limits) faults() (faults []error) {
 		}
 	}
 	fault(l.Body < 0 || l.Body > message.MaxStatement, "limit of the body is out of range")
-	fault(l.BodyTime < 0 || l.Wait < 0 || l.Wait > maxWait || l.Waiters < 0, "limit of body time, wait or waiters is out of range")
+	fault(l.BodyTime < 0 || l.Wait < 0 || l.Wait > maxWait || l.UserWaiters < 0 || l.Waiters < 0, "limit of body time, wait or waiters is out of range")
 	fault(l.UserStreams < 0 || l.Streams < 0 || l.Heartbeat < 0 || l.EventTime < 0, "limit of event streams is out of range")
-	fault(!l.Submissions.valid() || !l.Reads.valid() || l.Backlog < 0, "rate of submissions or reads, or backlog, is out of range")
+	fault(!validOrZero(l.Submissions) || !validOrZero(l.Reads) || l.Backlog < 0, "rate of submissions or reads, or backlog, is out of range")
 	return faults
 }
 
@@ -70,6 +70,7 @@ func (l Limits) withDefaults() Limits {
 	unless(&l.Body, message.MaxStatement)
 	unless(&l.BodyTime, 10*time.Second)
 	unless(&l.Wait, maxWait)
+	unless(&l.UserWaiters, 1024)
 	unless(&l.Waiters, 4096)
 	unless(&l.UserStreams, 64)
 	unless(&l.Streams, 1024)

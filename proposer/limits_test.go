@@ -1,7 +1,6 @@
 package proposer_test
 
 import (
-	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -58,30 +57,6 @@ func TestAttackFlood(t *testing.T) {
 	limited(w.propose(w.statement()), 2)
 	w.clock.Advance(-time.Hour) // a clock that is put back lets nobody in
 	wantProblem(t, w.do(client, w.signed(w.statement(), w.d.UserKey, w.token(deploymenttest.User, nil))), proposer.CodeRateLimited)
-}
-
-// TestAttackManyUsersFillMemory checks that buckets that are full again are
-// forgotten.
-func TestAttackManyUsersFillMemory(t *testing.T) {
-	now := time.Now()
-	buckets := proposer.NewBuckets(proposer.Rate{PerSecond: 1, Burst: 2})
-	for i := range 100_000 {
-		if !buckets.Take(fmt.Sprint(i), now) {
-			t.Fatal("a new user is refused")
-		}
-		now = now.Add(time.Millisecond) // so a thousand buckets are not full
-	}
-	if n := buckets.Len(); n > 4096 {
-		t.Fatalf("%d buckets are kept", n)
-	}
-	buckets.Take("flood", now)
-	buckets.Take("flood", now)
-	for i := range 10_000 {
-		buckets.Take(fmt.Sprint("x", i), now)
-	}
-	if buckets.Take("flood", now) {
-		t.Fatal("a bucket that was empty has been forgotten")
-	}
 }
 
 // TestAttackUserStarvesOthers: one user's flood lies before the database while
@@ -183,6 +158,7 @@ func TestNewRefusesLimits(t *testing.T) {
 		"fail/infinite-rate":     {Submissions: proposer.Rate{PerSecond: math.Inf(1), Burst: 1}},
 		"fail/no-number":         {Reads: proposer.Rate{PerSecond: math.NaN(), Burst: 1}},
 		"fail/negative-streams":  {Streams: -1},
+		"fail/negative-waits":    {UserWaiters: -1},
 		"fail/negative-backlog":  {Backlog: -1},
 		"fail/negative-interval": {Heartbeat: -1},
 	} {

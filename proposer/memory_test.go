@@ -34,7 +34,8 @@ type memory struct {
 	hold       chan struct{}
 	committing chan int
 	fault      error
-	failures   int // so many commits fail first
+	failures   int  // so many commits fail first
+	intended   bool // an intent stands for every request
 }
 
 func newMemory() *memory {
@@ -116,15 +117,16 @@ func (m *memory) Await(ctx context.Context, id uuid.UUID) (queue.Result, error) 
 	}
 }
 
-// Cancel counts; what comes of it is what the test has stored as the result.
-func (m *memory) Cancel(_ context.Context, _ string, id uuid.UUID) (bool, error) {
+// Cancel counts; what comes of it is what the test has stored as the result, or
+// says of an intent.
+func (m *memory) Cancel(_ context.Context, _ string, id uuid.UUID) (queue.Cancellation, error) {
 	if err := m.broken(); err != nil {
-		return false, err
+		return queue.Cancellation{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cancelled = append(m.cancelled, id)
-	return true, nil
+	return queue.Cancellation{Marked: true, TooLate: m.intended}, nil
 }
 
 func (m *memory) Get(_ context.Context, id uuid.UUID) (queue.View, error) {
@@ -149,13 +151,20 @@ func (m *memory) List(_ context.Context, f queue.Filter) ([]queue.View, error) {
 		if v.Result != nil {
 			status = v.Result.Status
 		}
-		if v.Owner == f.Owner && (f.Status == "" || f.Status == status) && (f.Kind == "" || f.Kind == v.Kind) &&
+		if v.Owner == f.Owner && (f.Status == "" || f.Status == status) && (f.ParkedBy == nil || parked(v, f.ParkedBy)) && (f.Kind == "" || f.Kind == v.Kind) &&
 			(f.Wallet == "" || f.Wallet == v.Wallet) && (f.Before == uuid.UUID{} || v.ID.String() < f.Before.String()) {
 			out = append(out, v)
 		}
 	}
 	slices.SortFunc(out, func(a, b queue.View) int { return strings.Compare(b.ID.String(), a.ID.String()) })
 	return out[:min(len(out), f.Limit)], m.fault
+}
+
+// parked says whether one of these has put a request aside.
+func parked(v queue.View, by []string) bool {
+	return slices.ContainsFunc(v.Tasks, func(t queue.TaskView) bool {
+		return t.State == "parked" && slices.Contains(by, t.Consumer)
+	})
 }
 
 // change edits what the queue holds of a request.

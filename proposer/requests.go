@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/internal/fairness"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer/api"
 	"github.com/countersign/countersign/proposer/webhook"
@@ -24,9 +25,9 @@ const (
 )
 
 // statuses are the values of the list's status filter. A request that waits
-// for people is one that is pending.
+// for people is also one that is pending.
 var statuses = []message.Status{
-	message.StatusPending, message.StatusSigned, message.StatusDone, message.StatusRejected,
+	message.StatusPending, message.StatusWaiting, message.StatusSigned, message.StatusDone, message.StatusRejected,
 	message.StatusExpired, message.StatusFailed, message.StatusCancelled,
 }
 
@@ -74,7 +75,7 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) er
 		writeJSON(w, http.StatusAccepted, mediaType, fresh)
 		return nil
 	}
-	if result, ok := s.await(w, r, submission.ID, wait); ok && s.complete(r.Context(), &fresh, submission, result) {
+	if result, ok := s.await(w, r, submission.ID, patience{s.waits, user, wait}); ok && s.complete(r.Context(), &fresh, submission, result) {
 		writeJSON(w, http.StatusOK, mediaType, fresh)
 		return nil
 	}
@@ -144,7 +145,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id uuid.UUID, us
 		return err
 	}
 	if wait > 0 && view.Result == nil {
-		s.await(w, r, id, wait)
+		s.await(w, r, id, patience{s.waits, user, wait})
 		if view, err = s.owned(r.Context(), id, user); err != nil {
 			return err
 		}
@@ -161,17 +162,24 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id uuid.UUID, us
 	return nil
 }
 
+// patience is how long a user waits for a result, and among which places.
+type patience struct {
+	places *fairness.Places
+	user   string
+	time   time.Duration
+}
+
 // await returns the result when it is there; false when the time is over, the
-// server stops, or so many wait already that nobody more may.
-func (s *Server) await(w http.ResponseWriter, r *http.Request, id uuid.UUID, wait time.Duration) (queue.Result, bool) {
-	select {
-	case s.waiters <- struct{}{}:
-		defer func() { <-s.waiters }()
-	default:
+// server stops, or so many of the user's calls wait already, or of all users',
+// that no more may.
+func (s *Server) await(w http.ResponseWriter, r *http.Request, id uuid.UUID, most patience) (queue.Result, bool) {
+	leave, ok := most.places.Take(most.user)
+	if !ok {
 		return queue.Result{}, false
 	}
-	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait.Seconds())))
-	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer leave()
+	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(most.time.Seconds())))
+	ctx, cancel := context.WithTimeout(r.Context(), most.time)
 	defer cancel()
 	stop := context.AfterFunc(s.stopping, cancel)
 	defer stop()
@@ -199,7 +207,10 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, user string) error
 	if err != nil {
 		return err
 	}
-	end, err := s.lists.take(r.Context(), user)
+	if filter.Status == string(message.StatusWaiting) {
+		filter.Status, filter.ParkedBy = string(message.StatusPending), s.roles
+	}
+	end, err := s.lists.Take(r.Context(), user)
 	if err != nil {
 		return unavailable(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/internal/fairness"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/proposer/token"
@@ -28,8 +29,8 @@ type Queue interface {
 	Submit(ctx context.Context, batch []queue.Submission, to queue.Recipients) ([]queue.Outcome, error)
 	// Await returns a request's result as soon as it is there.
 	Await(ctx context.Context, id uuid.UUID) (queue.Result, error)
-	// Cancel asks the gatherer to end a request, if it is not too late.
-	Cancel(ctx context.Context, gatherer string, request uuid.UUID) (marked bool, err error)
+	// Cancel asks the gatherer to end a request, and says if it is too late.
+	Cancel(ctx context.Context, gatherer string, request uuid.UUID) (queue.Cancellation, error)
 	// Get returns queue.ErrNotFound where there is no such request.
 	Get(ctx context.Context, id uuid.UUID) (queue.View, error)
 	List(ctx context.Context, f queue.Filter) ([]queue.View, error)
@@ -89,11 +90,12 @@ type Server struct {
 	now        func() time.Time
 	log        *slog.Logger
 	batcher    *batcher
-	waiters    chan struct{}
-	lists      turns
+	waits      *fairness.Places // of calls that wait for results
+	cancels    *fairness.Places // of those to cancel, which wait too
+	lists      *fairness.Turns
 	buckets    buckets
 	froze      seen
-	places     *places
+	streams    *fairness.Places
 	follower   *follower
 	stopping   context.Context
 	stop       context.CancelFunc
@@ -114,8 +116,8 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		deployment: cfg.Deployment, roles: slices.Clone(cfg.Roles), queue: cfg.Queue, wallets: cfg.Wallets, policy: cfg.Policy,
 		db: cfg.DB, door: door, clientCAs: cfg.ClientCAs, limits: limits, now: door.now, log: cfg.Log,
-		waiters: make(chan struct{}, limits.Waiters), places: newPlaces(limits.UserStreams, limits.Streams),
-		buckets: newBuckets(limits),
+		waits: fairness.NewPlaces(limits.UserWaiters, limits.Waiters), cancels: fairness.NewPlaces(limits.UserWaiters, limits.Waiters),
+		streams: fairness.NewPlaces(limits.UserStreams, limits.Streams), lists: fairness.NewTurns(maxTurns), buckets: newBuckets(limits),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -148,6 +150,9 @@ func (c Config) faults() (faults []error) {
 }
 
 const (
+	// maxTurns is how many lists of one user are read at once: two, so that a
+	// slow peer does not hold up its user's next call.
+	maxTurns = 2
 	// headerTime bounds the TLS handshake and a call's header.
 	headerTime = 5 * time.Second
 	// writeTime is how long a peer may take to read one answer.

@@ -46,13 +46,14 @@ func (f *fixture) cancelling() *cancelling {
 	return &cancelling{f: f, q: f.queue("signing"), told: make(chan queue.Gathered, 100)}
 }
 
-func (f *fixture) cancel(s queue.Submission) bool {
+// cancel cancels, and wants to be told whether that came too late.
+func (f *fixture) cancel(s queue.Submission, tooLate bool) (marked bool) {
 	f.Helper()
-	marked, err := f.silent("proposer").Cancel(f.ctx, "signing", s.ID)
-	if err != nil {
-		f.Fatal(err)
+	c, err := f.silent("proposer").Cancel(f.ctx, "signing", s.ID)
+	if err != nil || c.TooLate != tooLate {
+		f.Fatalf("cancelling: %+v (%v), want too late %v", c, err, tooLate)
 	}
-	return marked
+	return c.Marked
 }
 
 func (f *fixture) wantStatus(s queue.Submission, want string) {
@@ -69,7 +70,7 @@ func TestCancel(t *testing.T) {
 		c := f.cancelling()
 		f.gather(c.q, gatherer(time.Hour, epochA, roles...), c.handle)
 		s := f.submit(1)[0]
-		if !f.cancel(s) {
+		if !f.cancel(s, false) {
 			t.Fatal("there was nothing to cancel")
 		}
 		f.wantStatus(s, "cancelled")
@@ -77,7 +78,7 @@ func TestCancel(t *testing.T) {
 	t.Run("not-heard", func(t *testing.T) {
 		f := newFixture(t)
 		s := f.submit(1)[0]
-		f.cancel(s)
+		f.cancel(s, false)
 		c := f.cancelling()
 		f.gather(c.q, gatherer(10*time.Millisecond, epochA, roles...), c.handle)
 		f.wantStatus(s, "cancelled")
@@ -94,7 +95,7 @@ func TestCancel(t *testing.T) {
 			submitted := make(chan queue.Submission, 1)
 			c.before = func(queue.Gathered) {
 				c.before = nil
-				f.cancel(<-submitted)
+				f.cancel(<-submitted, false)
 				after(f)
 			}
 			f.gather(c.q, gatherer(10*time.Millisecond, epochA, "fraud"), c.handle)
@@ -110,7 +111,7 @@ func TestCancel(t *testing.T) {
 	t.Run("again", func(t *testing.T) {
 		f := newFixture(t)
 		s := f.submit(1)[0]
-		if !f.cancel(s) || f.cancel(s) {
+		if !f.cancel(s, false) || f.cancel(s, false) {
 			t.Error("what is cancelled was cancelled again")
 		}
 		if n := f.count("SELECT version FROM countersign.task WHERE consumer = 'signing'"); n != 1 {
@@ -123,7 +124,7 @@ func TestCancel(t *testing.T) {
 		if _, err := f.db.Owner.Exec(`INSERT INTO countersign.intent (request_id, instance, body) VALUES ($1, 'gone', 'x')`, s.ID.String()); err != nil {
 			t.Fatal(err)
 		}
-		f.cancel(s)
+		f.cancel(s, true)
 		c := f.cancelling()
 		f.gather(c.q, gatherer(10*time.Millisecond, epochA, "fraud"), c.handle)
 		if g := receive(f, c.told); g.Cancelled {
@@ -138,10 +139,51 @@ func TestCancel(t *testing.T) {
 		s := f.submit(1)[0]
 		f.reply("fraud", queue.Reply{Body: []byte("1"), Epochs: []message.EpochID{epochA}})
 		f.wantStatus(s, "signed")
-		if f.cancel(s) {
+		if f.cancel(s, true) {
 			t.Error("cancelled what has ended")
 		}
 	})
+}
+
+// TestCancelBesideAnIntent: the mark waits for an intent that is being written,
+// and is told of it although it began before.
+func TestCancelBesideAnIntent(t *testing.T) {
+	f := newFixture(t)
+	s := f.submit(1)[0]
+	tx, err := f.db.Owner.BeginTx(f.ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, statement := range []string{
+		`UPDATE countersign.task SET leased_until = now() + interval '1 minute' WHERE consumer = 'signing' AND request_id = $1`,
+		`INSERT INTO countersign.intent (request_id, instance, body) VALUES ($1, 'one', 'x')`,
+	} {
+		if _, err := tx.ExecContext(f.ctx, statement, s.ID.String()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type answer struct {
+		c   queue.Cancellation
+		err error
+	}
+	q, done := f.silent("proposer"), make(chan answer, 1)
+	go func() {
+		c, err := q.Cancel(f.ctx, "signing", s.ID)
+		done <- answer{c, err}
+	}()
+	const waiting = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+	for deadline := time.Now().Add(10 * time.Second); f.count(waiting) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("cancelling does not wait for the intent")
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-done; a.err != nil || !a.c.TooLate {
+		t.Fatalf("told %+v (%v) where the intent came first", a.c, a.err)
+	}
 }
 
 // TestAttackForgedWants: whoever is logged in to the database can notify of

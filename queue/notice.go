@@ -16,8 +16,8 @@ import (
 const maxNotices = 1024
 
 // Publish writes a notice and wakes those who follow its topic. It lives for as
-// long as it has left now, whatever the database's clock says. The same
-// notice again is no fault; another one under the same key is ErrKeyTaken.
+// long as it has left now, whatever the database's clock says. The same body
+// under the same key, whoever sent it, is no fault; another one is ErrKeyTaken.
 func (q *Queue) Publish(ctx context.Context, n Notice) error {
 	written, err := q.publish(ctx, nil, n)
 	if err != nil || written {
@@ -26,8 +26,7 @@ func (q *Queue) Publish(ctx context.Context, n Notice) error {
 	return q.samePublished(ctx, n)
 }
 
-// PublishIn publishes a notice in a transaction. The same body under the same
-// key, whoever sent it, is no fault; another one is ErrKeyTaken.
+// PublishIn is Publish in a transaction.
 func (q *Queue) PublishIn(ctx context.Context, tx *sql.Tx, n Notice) error {
 	written, err := q.publish(ctx, tx, n)
 	if err != nil || written {
@@ -72,7 +71,7 @@ func (q *Queue) samePublished(ctx context.Context, n Notice) error {
 		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
 	}
 	var same bool
-	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, n.Sender, nonNil(n.Body)).Scan(&same)
+	err = stmt.QueryRowContext(ctx, n.Topic, n.Key, nonNil(n.Body)).Scan(&same)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("publishing %s %s: %w", n.Topic, n.Key, err)
 	}

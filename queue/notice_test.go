@@ -57,6 +57,47 @@ func TestPolicyNeverExpires(t *testing.T) {
 	}
 }
 
+// Two services may publish the same document, by a request and by the operator,
+// in a transaction or not. Another document under its key is another one.
+func TestSameNoticeOfAnotherSender(t *testing.T) {
+	f := newFixture(t)
+	send := func(key, sender, body string, publish func(*queue.Queue, queue.Notice) error) error {
+		n := queue.Notice{Topic: queue.TopicPolicy, Key: key, Sender: sender, Body: []byte(body)}
+		return publish(f.silent(sender), n)
+	}
+	alone := func(q *queue.Queue, n queue.Notice) error { return q.Publish(f.ctx, n) }
+	within := func(q *queue.Queue, n queue.Notice) error {
+		tx, err := f.db.As("signing").BeginTx(f.ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback() // it was committed, or nothing was written
+		if err := q.PublishIn(f.ctx, tx, n); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
+	for _, c := range []struct {
+		key, first, second string
+		publish, again     func(*queue.Queue, queue.Notice) error
+	}{
+		{"pushed", "operator", "signing", alone, within},
+		{"carried", "signing", "operator", within, alone},
+	} {
+		t.Run(c.key, func(t *testing.T) {
+			if err := send(c.key, c.first, "bundle", c.publish); err != nil {
+				t.Fatal(err)
+			}
+			if err := send(c.key, c.second, "bundle", c.again); err != nil {
+				t.Errorf("the same of another sender: %v", err)
+			}
+			if err := send(c.key, c.second, "another", c.again); !errors.Is(err, queue.ErrKeyTaken) {
+				t.Errorf("another one under the key: %v", err)
+			}
+		})
+	}
+}
+
 func TestChangedIsSignalled(t *testing.T) {
 	f := newFixture(t)
 	fraud := f.queue("fraud")

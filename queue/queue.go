@@ -255,10 +255,12 @@ type TaskView struct {
 type Filter struct {
 	Owner  string
 	Status string // of the result, or "pending"; empty: all
-	Kind   string
-	Wallet string
-	Before uuid.UUID
-	Limit  int
+	// ParkedBy asks for those alone that one of these consumers has put aside.
+	ParkedBy []string
+	Kind     string
+	Wallet   string
+	Before   uuid.UUID
+	Limit    int
 }
 
 // ErrNotFound says that there is no such request.

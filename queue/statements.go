@@ -23,7 +23,7 @@ type statements struct {
 	fail, release, sweep, hasten          *database.Statement
 	gather, look, lookRecent, newestReply *database.Statement
 	askAgain, unpark, stalled, reclaim    *database.Statement
-	cancel                                *database.Statement
+	cancel, intended                      *database.Statement
 	intents, finish, results              *database.Statement
 	publish, published, notices, expired  *database.Statement
 	notice                                *database.Statement
@@ -41,7 +41,7 @@ func newStatements() *statements {
 		gather: statement("gather"), look: statement("look"), lookRecent: statement("look_recent"),
 		newestReply: statement("newest_reply"),
 		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"), reclaim: statement("reclaim"),
-		cancel:  statement("cancel"),
+		cancel: statement("cancel"), intended: statement("intended"),
 		intents: statement("intents"), finish: statement("finish"), results: statement("results"),
 		publish: statement("publish"), published: statement("published"), notices: statement("notices"),
 		notice:       statement("notice"),

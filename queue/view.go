@@ -80,6 +80,11 @@ func (f Filter) query() (string, []any) {
 	default:
 		equal("(SELECT x.status FROM countersign.result x WHERE x.request_id = r.id) = $", f.Status)
 	}
+	if len(f.ParkedBy) > 0 {
+		args = append(args, pq.Array(f.ParkedBy))
+		where = append(where, fmt.Sprintf("(SELECT count(*) FROM countersign.task t WHERE t.request_id = r.id"+
+			" AND t.consumer = ANY($%d) AND t.state = %d) > 0", len(args), stateParked))
+	}
 	limit := f.Limit
 	if limit <= 0 || limit > maxList {
 		limit = maxList

@@ -23,6 +23,9 @@ func TestListAndGet(t *testing.T) {
 	if _, err := f.silent("signing").Finish(f.ctx, nil, []queue.Result{{Request: batch[0].ID, Status: "rejected", Body: []byte("r")}}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := f.db.Owner.Exec(`UPDATE countersign.task SET state = 1 WHERE request_id = $1 AND consumer IN ('approval', 'signing')`, batch[2].ID.String()); err != nil {
+		t.Fatal(err)
+	}
 	names := map[uuid.UUID]int{}
 	for i, s := range batch {
 		names[s.ID] = i
@@ -36,6 +39,8 @@ func TestListAndGet(t *testing.T) {
 		{"owner", queue.Filter{Owner: "alice"}, "[3 2 0]"},
 		{"status", queue.Filter{Status: "rejected"}, "[0]"},
 		{"pending", queue.Filter{Status: "pending", Owner: "alice"}, "[3 2]"},
+		{"parked", queue.Filter{Status: "pending", ParkedBy: []string{"fraud", "approval"}}, "[2]"},
+		{"parked-by-another", queue.Filter{ParkedBy: []string{"fraud"}}, "[]"},
 		{"kind", queue.Filter{Kind: "other.kind"}, "[2]"},
 		{"wallet", queue.Filter{Wallet: "w2"}, "[3]"},
 		{"page", queue.Filter{Limit: 2}, "[3 2]"},

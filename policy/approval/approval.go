@@ -14,11 +14,14 @@ package approval
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/approval/api"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/judge"
 	"github.com/countersign/countersign/policy/rules"
@@ -131,10 +134,26 @@ func decideVotes(asked questions, reasons []message.Reason, records [][]byte) po
 	if open := asked.open(); open != nil {
 		return policy.Decision{
 			Verdict: policy.Wait, Reasons: reasons,
-			Note: fmt.Sprintf("%d of %d approvals: rule %s", len(open.tally.Persons), open.quorum, open.rule),
+			Note: fmt.Sprintf("%d of %d approvals: rule %s", len(open.tally.Persons), open.quorum, open.rule) + spoke(reasons),
 		}
 	}
 	return policy.Decision{Verdict: policy.Approve, Reasons: reasons, Evidence: asked.evidence(), Records: records}
+}
+
+// spoke names the signals that fired. Their evidence is for those who are asked:
+// a note is too short for it.
+func spoke(reasons []message.Reason) string {
+	var names []string
+	for _, r := range reasons {
+		name, signal := strings.CutPrefix(r.Code, api.SignalCode)
+		if signal && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return "; signals: " + strings.Join(names, ", ")
 }
 
 // wanted is what every vote on the request must name. The policy is left

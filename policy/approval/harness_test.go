@@ -62,7 +62,7 @@ type world struct {
 	entered, hold chan struct{}
 }
 
-func newWorld(t *testing.T, edit func(*document.Document)) *world {
+func newWorld(t *testing.T, edit func(*document.Document), configure ...func(*approval.Config)) *world {
 	t.Helper()
 	w := &world{
 		t: t, d: deploymenttest.New(t), now: start,
@@ -73,10 +73,14 @@ func newWorld(t *testing.T, edit func(*document.Document)) *world {
 	w.wallet = w.records.AddWallet(deploymenttest.User)
 	w.account, _ = w.records.AddAccount(w.wallet, deploymenttest.User)
 	w.active = w.d.Active(edit)
-	s, err := approval.NewServer(approval.Config{
+	cfg := approval.Config{
 		Deployment: w.d.ID, Decider: w.decider, Requests: w, Runtime: w,
 		Interpreter: w.d.Interpreter(w.records), Policy: w, Now: w.Now,
-	})
+	}
+	for _, change := range configure {
+		change(&cfg)
+	}
+	s, err := approval.NewServer(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +231,7 @@ func (w *world) on(q policy.Request, approver string, decision message.Decision)
 type answer struct {
 	t       *testing.T
 	status  int
+	header  http.Header
 	body    []byte
 	problem problem.Problem
 }
@@ -263,7 +268,7 @@ func (w *world) send(r *http.Request) answer {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	a := answer{t: w.t, status: res.StatusCode, body: body}
+	a := answer{t: w.t, status: res.StatusCode, header: res.Header, body: body}
 	want := "application/json"
 	if res.StatusCode >= 400 {
 		want = problem.MediaType

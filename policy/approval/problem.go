@@ -25,6 +25,7 @@ const (
 	codeRejected         code = "already_rejected"
 	codeTooLarge         code = "vote_too_large"
 	codeMediaType        code = "unsupported_media_type"
+	codeRateLimited      code = "rate_limited"
 	codeInvalidVote      code = "invalid_vote"
 	codeVoteMismatch     code = "vote_for_other_request"
 	codeInternal         code = "internal"
@@ -49,6 +50,7 @@ var problems = rfc9457.Table{Kinds: map[code]rfc9457.Kind{
 	codeVoteMismatch:     {Status: http.StatusConflict, Title: "The vote is for another request, envelope or digests"},
 	codeTooLarge:         {Status: http.StatusRequestEntityTooLarge, Title: "The vote is too large"},
 	codeMediaType:        {Status: http.StatusUnsupportedMediaType, Title: "The body has another media type"},
+	codeRateLimited:      {Status: http.StatusTooManyRequests, Title: "You call faster than your limit"},
 	codeInternal:         {Status: http.StatusInternalServerError, Title: "Something went wrong inside"},
 	codeUnavailable:      {Status: http.StatusServiceUnavailable, Title: "The database is out of reach; try again"},
 	codeNotReady:         {Status: http.StatusServiceUnavailable, Title: "The service is not ready"},

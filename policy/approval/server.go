@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/countersign/countersign/internal/fairness"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/approval/api"
 	"github.com/countersign/countersign/policy/document"
@@ -78,6 +79,7 @@ type Config struct {
 	// signature for another approval service would be accepted for the minute
 	// that it lives, if the same key may vote at both.
 	Authorities []string
+	Limits      Limits
 	Now         func() time.Time // nil: time.Now
 	Log         *slog.Logger     // nil: no logs
 }
@@ -86,7 +88,10 @@ type Config struct {
 // what waits and takes votes in. It is safe for concurrent use.
 type Server struct {
 	cfg   Config
-	lists chan struct{} // as many as may be read at once
+	reads *fairness.Buckets
+	votes *fairness.Buckets
+	turns *fairness.Turns // of one approver's lists
+	lists chan struct{}   // as many as may be read at once
 }
 
 // NewServer checks the configuration and returns the API.
@@ -101,7 +106,14 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, lists: make(chan struct{}, maxLists)}, nil
+	limits := cfg.Limits.withDefaults()
+	if !limits.Reads.Valid() || !limits.Votes.Valid() {
+		return nil, errors.New("approval API: rate of reads or votes is out of range")
+	}
+	return &Server{
+		cfg: cfg, reads: fairness.NewBuckets(limits.Reads), votes: fairness.NewBuckets(limits.Votes),
+		turns: fairness.NewTurns(1), lists: make(chan struct{}, maxLists),
+	}, nil
 }
 
 // Bounds of one call.
@@ -164,17 +176,19 @@ func (s *Server) signed(answer func(*http.Request) (any, error)) http.Handler {
 		if err != nil {
 			return nil, err
 		}
+		if err := s.allow(s.reads, caller); err != nil {
+			return nil, err
+		}
 		return answer(r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	})
 }
 
 func (s *Server) list(r *http.Request) (any, error) {
-	select {
-	case s.lists <- struct{}{}:
-		defer func() { <-s.lists }()
-	case <-r.Context().Done():
-		return nil, unavailable(r.Context().Err())
+	end, err := s.listTurn(r.Context(), callerOf(r.Context()))
+	if err != nil {
+		return nil, unavailable(err)
 	}
+	defer end()
 	stored, err := s.cfg.Requests.Waiting(r.Context(), maxListed+1)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("reading waiting requests: %w", err))

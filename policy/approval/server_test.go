@@ -56,41 +56,6 @@ func TestListShowVote(t *testing.T) {
 	}
 }
 
-// TestAttackListsFillMemory: an approver who asks for the list a thousand times
-// at once does not fill the memory of the service that decides.
-func TestAttackListsFillMemory(t *testing.T) {
-	w := newWorld(t, nil)
-	w.transfer(twoEther)
-	w.entered, w.hold = make(chan struct{}, 100), make(chan struct{})
-	done := make(chan int, 100)
-	for range 20 {
-		r := w.signedGet(api.Path, w.d.ApproverKey, w.now, nil)
-		go func() {
-			response, err := w.server.Client().Do(r)
-			if err != nil {
-				done <- 0
-				return
-			}
-			defer response.Body.Close()
-			done <- response.StatusCode
-		}()
-	}
-	for range 2 {
-		<-w.entered
-	}
-	select {
-	case <-w.entered:
-		t.Error("a third list is being read")
-	case <-time.After(200 * time.Millisecond):
-	}
-	close(w.hold)
-	for range 20 {
-		if status := <-done; status != http.StatusOK {
-			t.Fatalf("status %d", status)
-		}
-	}
-}
-
 // TestVoteAgain: the same vote again, or another by the same person, is no
 // second record, but wakes the request again.
 func TestVoteAgain(t *testing.T) {

@@ -22,8 +22,12 @@ func (s *Server) vote(r *http.Request) (any, error) {
 	if active == nil {
 		return nil, problem(codeNotReady, "no policy document is active yet")
 	}
-	if _, _, err := document.VerifyVote(active, compact, message.Vote{}, s.cfg.Now()); isForgery(err) {
+	approver, _, err := document.VerifyVote(active, compact, message.Vote{}, s.cfg.Now())
+	if isForgery(err) {
 		return nil, refusal(err)
+	}
+	if err := s.allow(s.votes, approver); err != nil {
+		return nil, err
 	}
 	v, err := s.load(r)
 	if err != nil {

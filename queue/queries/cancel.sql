@@ -7,4 +7,4 @@ WITH marked AS (
     WHERE consumer = $1 AND request_id = $2 AND state <> 2 AND NOT cancelled
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM marked), pg_notify('countersign_reply', $3)
+SELECT (SELECT count(*) FROM marked) > 0, pg_notify('countersign_reply', $3)

@@ -1,1 +1,2 @@
-SELECT sender = $3 AND body = $4 FROM countersign.notice WHERE topic = $1 AND key = $2
+-- Who sent it does not matter: one service may say what another has said.
+SELECT body = $3 FROM countersign.notice WHERE topic = $1 AND key = $2

@@ -71,7 +71,7 @@ func run(ctx context.Context, path string) error {
 func newServer(n *node.Node, cfg config.Proposer, tokens *token.Verifier) (*proposer.Server, error) {
 	c := proposer.Config{
 		Deployment: n.ID, Roles: n.Genesis.Roles, Queue: counted{n.Queue, n.Metrics},
-		Wallets: wallets{n.Store}, Policy: n.Policy, DB: n.Writable, Now: node.Now, Log: n.Log,
+		Wallets: wallets{n.Descriptors}, Policy: n.Policy, DB: n.Writable, Now: node.Now, Log: n.Log,
 		Limits: limits(cfg.Limits),
 	}
 	if tokens != nil { // or Tokens would be an interface that is not nil

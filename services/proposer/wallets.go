@@ -4,14 +4,14 @@ import (
 	"context"
 
 	"github.com/countersign/countersign/proposer"
-	"github.com/countersign/countersign/wallet/walletpg"
+	"github.com/countersign/countersign/wallet/descriptorpg"
 )
 
-// wallets is walletpg's store as the proposer asks for it.
-type wallets struct{ *walletpg.Store }
+// wallets is descriptorpg's reader as the proposer asks for it.
+type wallets struct{ *descriptorpg.Reader }
 
 func (w wallets) ListWallets(ctx context.Context, f proposer.WalletFilter, after string, limit int) ([][]byte, error) {
-	return descriptors(w.Store.ListWallets(ctx, walletpg.Page{
+	return descriptors(w.Reader.ListWallets(ctx, descriptorpg.Page{
 		All: f.Any, Owner: f.Owner, IDs: f.IDs, After: after, Limit: limit,
 	}))
 }
@@ -19,10 +19,10 @@ func (w wallets) ListWallets(ctx context.Context, f proposer.WalletFilter, after
 // ListAccounts lists all accounts of one wallet: the proposer has made sure
 // that the user may see the wallet.
 func (w wallets) ListAccounts(ctx context.Context, wallet, after string, limit int) ([][]byte, error) {
-	return descriptors(w.Store.ListAccounts(ctx, wallet, walletpg.Page{All: true, After: after, Limit: limit}))
+	return descriptors(w.Reader.ListAccounts(ctx, wallet, descriptorpg.Page{All: true, After: after, Limit: limit}))
 }
 
-func descriptors(entries []walletpg.Entry, err error) ([][]byte, error) {
+func descriptors(entries []descriptorpg.Entry, err error) ([][]byte, error) {
 	var out [][]byte
 	for _, e := range entries {
 		out = append(out, e.Descriptor)

@@ -13,7 +13,11 @@
 // own program decodes the envelope and computes digests and effects itself.
 package api
 
-import "github.com/countersign/countersign/internal/message"
+import (
+	"strings"
+
+	"github.com/countersign/countersign/internal/message"
+)
 
 // VoteMediaType is the media type of a vote (RFC 7515 section 9.2.1).
 const VoteMediaType = "application/jose"
@@ -71,8 +75,9 @@ type Approval struct {
 	User         string           `json:"user"`
 	Digests      []message.Digest `json:"digests"`
 	Effects      Effects          `json:"effects"`
-	// Needed says why people must agree, and Asks which rules ask whom; empty if
-	// they need not.
+	// Needed says why people must agree: the rules that ask, and after them the
+	// evidence of signals (see Approval.Signals). Asks says which rules ask whom.
+	// Both are empty if people need not.
 	Needed    []message.Reason  `json:"needed"`
 	Asks      []Ask             `json:"asks"`
 	Policy    message.PolicyRef `json:"policy"`
@@ -85,6 +90,22 @@ type Approval struct {
 	Rejected  bool `json:"rejected"`
 	// Open says that a vote may still change something.
 	Open bool `json:"open"`
+}
+
+// SignalCode is how the code of each reason begins that is the evidence of a
+// signal; the signal's name follows.
+const SignalCode = "signal_"
+
+// Signals are those of the reasons why people must agree that are the evidence of
+// signals: what the destination resembles, or how unusual the amount is.
+func (a Approval) Signals() []message.Reason {
+	out := []message.Reason{}
+	for _, r := range a.Needed {
+		if strings.HasPrefix(r.Code, SignalCode) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // Vote is a vote that was recorded. Counts says whether it counts under the
