@@ -102,9 +102,9 @@ func (s *Service) answer(ctx context.Context, compact []byte, sum message.Hash, 
 func (s *Service) announce(ctx context.Context, h message.Hello, sum message.Hash) (err error) {
 	e := s.links.get(h.Epoch)
 	if e == nil {
-		if s.links.full() {
-			s.cfg.Log.Warn("too many live epochs, hello not answered", "role", s.cfg.Role)
-			return errNoEpoch
+		if !s.links.room(&link{policy: h.Policy, expires: h.Expires.Time}) {
+			s.cfg.Log.Warn("too many live epochs, hello not answered", "role", s.cfg.Role, "epoch", h.Epoch.String())
+			return nil // all that are kept are of more use, and live longer
 		}
 		s.refreshFor(ctx, h.Policy)
 		if e, err = s.link(ctx, h, sum); err != nil {

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -10,7 +12,8 @@ import (
 )
 
 // maxLinks bounds how many epochs a role seals for. A deployment has two per
-// signing instance; hellos are MACed, so nobody else can make more.
+// signing instance, and one more for each start of one and each policy document
+// of the last minutes; hellos are MACed, so nobody else can make more.
 const maxLinks = 64
 
 // link is one epoch of a signing instance that this instance announced its
@@ -82,20 +85,40 @@ func (l *links) publish(e *link) {
 	e.published, e.announcement = true, nil
 }
 
-// full reports whether there is no room for another link.
-func (l *links) full() bool {
+// room reports whether a new link may be kept: there is room, or one of less use
+// goes for it.
+func (l *links) room(e *link) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return len(l.byID) >= maxLinks
+	return len(l.byID) < maxLinks || e.use(l.least()) > 0
 }
 
-// add keeps a new link; after close it is wiped at once.
+// use compares of how much use two links are: nothing is sealed any more for an
+// epoch of an earlier policy, and of the others an instance that lives replaces
+// the oldest first.
+func (l *link) use(other *link) int {
+	return cmp.Or(cmp.Compare(l.policy.Version, other.policy.Version), l.expires.Compare(other.expires))
+}
+
+// least returns the link that is of least use. The caller holds the lock, and
+// there is one.
+func (l *links) least() *link {
+	return slices.MinFunc(slices.Collect(maps.Values(l.byID)), (*link).use)
+}
+
+// add keeps a new link, in the place of one of less use where there are too many;
+// after close it is wiped at once.
 func (l *links) add(e *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		e.channel.Wipe()
 		return
+	}
+	for len(l.byID) >= maxLinks {
+		gone := l.least()
+		gone.channel.Wipe()
+		delete(l.byID, gone.epoch)
 	}
 	l.byID[e.epoch] = e
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/hkdf"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/scratch"
 )
 
 // Purpose is what one branch, and the key made from its two halves, is for.
@@ -117,6 +118,7 @@ func Key(build, deploy *Secret, deployment message.Hash, purpose Purpose) (*Secr
 	}
 	input := make([]byte, 0, 2*Size)
 	input = append(append(input, build.Bytes()...), deploy.Bytes()...)
+	scratch.Hold(input)
 	defer clear(input)
 	return expand(input, deployment[:], []byte(message.LabelKey+string(purpose)))
 }
@@ -132,7 +134,7 @@ func Derive(key *Secret, salt, info []byte) (*Secret, error) {
 
 func expand(input, salt, info []byte) (*Secret, error) {
 	// In two steps, so that what lies between can be cleared.
-	between := hkdf.Extract(sha256.New, input, salt)
+	between := scratch.Hold(hkdf.Extract(sha256.New, input, salt))
 	defer clear(between)
 	out := make([]byte, Size)
 	if _, err := io.ReadFull(hkdf.Expand(sha256.New, between, info), out); err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/scratch"
 )
 
 // Half says which person's secret a file comes from.
@@ -111,7 +112,9 @@ func (f BranchFile) Write(path string) error { return write(path, f.Encode) }
 func ParseSecretFile(b []byte) (SecretFile, error) {
 	var form secretForm
 	defer func() { clear(form.Secret) }()
-	if err := decode(b, &form); err != nil {
+	err := decode(b, &form)
+	scratch.Hold(form.Secret)
+	if err != nil {
 		return SecretFile{}, err
 	}
 	if err := checkForm(form.Version, form.Half, form.Generation); err != nil {
@@ -132,7 +135,11 @@ func ParseBranchFile(b []byte) (BranchFile, error) {
 			clear(b)
 		}
 	}()
-	if err := decode(b, &form); err != nil {
+	err := decode(b, &form)
+	for _, b := range form.Branches {
+		scratch.Hold(b)
+	}
+	if err != nil {
 		return BranchFile{}, err
 	}
 	if err := checkForm(form.Version, form.Half, form.Generation); err != nil {
@@ -247,9 +254,9 @@ func encode(form any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := append(make([]byte, 0, len(b)+1), b...)
-	clear(b)
-	return append(out, '\n'), nil
+	scratch.Hold(b)
+	defer clear(b)
+	return scratch.Hold(append(b[:len(b):len(b)], '\n')), nil
 }
 
 func decode(b []byte, form any) error {
@@ -299,7 +306,7 @@ func read[T any](path string, parse func([]byte) (T, error)) (out T, err error) 
 	if info.Size() > MaxFile {
 		return out, fmt.Errorf("%s has %d bytes, more than %d", path, info.Size(), MaxFile)
 	}
-	b := make([]byte, info.Size())
+	b := scratch.Hold(make([]byte, info.Size()))
 	defer clear(b)
 	if _, err := io.ReadFull(f, b); err != nil {
 		return out, fmt.Errorf("reading secret file %s: %w", path, err)

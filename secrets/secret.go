@@ -15,6 +15,8 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+
+	"github.com/countersign/countersign/internal/scratch"
 )
 
 // Size is the length of every secret, branch and key, in bytes.
@@ -31,6 +33,7 @@ type Secret struct{ held func() *[]byte }
 
 func own(b []byte) *Secret {
 	p := &b
+	scratch.Hold(b)
 	return &Secret{held: func() *[]byte { return p }}
 }
 

@@ -18,8 +18,8 @@ func TestCancelledRequestIsNotSigned(t *testing.T) {
 		return policytest.Answer{}, false
 	})
 	id := w.transfer(time.Hour)
-	if marked, err := w.proposer.Cancel(t.Context(), secrets.ServiceSigning, id); err != nil || !marked {
-		t.Fatalf("cancelling: %v, %v", marked, err)
+	if c, err := w.proposer.Cancel(t.Context(), secrets.ServiceSigning, id); err != nil || !c.Marked || c.TooLate {
+		t.Fatalf("cancelling: %+v, %v", c, err)
 	}
 	r := w.result(id)
 	wantStatus(t, r, message.StatusCancelled)

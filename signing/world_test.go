@@ -26,6 +26,7 @@ import (
 	"github.com/countersign/countersign/transaction/ethereum"
 	"github.com/countersign/countersign/trust/attestation"
 	"github.com/countersign/countersign/wallet"
+	"github.com/countersign/countersign/wallet/descriptorpg"
 	"github.com/countersign/countersign/wallet/walletpg"
 )
 
@@ -198,7 +199,7 @@ func (w *world) play(role string) *player {
 		w: w, q: w.queue(role, db), in: w.interpreter(ethereum.New()), role: policytest.New(w.t, w.d, role),
 		announced: map[message.Hash]bool{}, asked: map[string]int{},
 	}
-	p.in.Descriptors = walletpg.New(db)
+	p.in.Descriptors = descriptorpg.New(db)
 	w.background(p.greet)
 	w.background(func(ctx context.Context) error {
 		return p.q.Consume(ctx, queue.Consumer{

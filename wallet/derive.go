@@ -13,11 +13,14 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/tyler-smith/go-bip32"
 
+	"github.com/countersign/countersign/internal/scratch"
 	"github.com/countersign/countersign/secrets"
 )
 
 // A node is an extended private key: 32 bytes of key, 32 of chain code.
 type node struct{ key, chain []byte }
+
+func newNode(key, chain []byte) node { return node{scratch.Hold(key), scratch.Hold(chain)} }
 
 func (n node) wipe() {
 	clear(n.key)
@@ -53,27 +56,27 @@ func deriveSecp256k1(seed []byte, path []uint32) (node, error) {
 	if err != nil {
 		return node{}, fmt.Errorf("master key: %w", err)
 	}
-	current := node{key: key.Key, chain: key.ChainCode}
-	if err := checkMaster(seed, current); err != nil {
-		current.wipe()
+	levels := []node{newNode(key.Key, key.ChainCode)}
+	defer func() {
+		for _, level := range levels {
+			level.wipe()
+		}
+	}()
+	if err := checkMaster(seed, levels[0]); err != nil {
 		return node{}, err
 	}
 	for depth, index := range path {
-		child, err := key.NewChildKey(index)
-		if err != nil {
-			current.wipe()
+		if key, err = key.NewChildKey(index); err != nil {
 			return node{}, fmt.Errorf("child key at level %d: %w", depth+1, err)
 		}
-		next := node{key: child.Key, chain: child.ChainCode}
-		err = checkChild(current, next, index)
-		current.wipe()
-		if err != nil {
-			next.wipe()
+		levels = append(levels, newNode(key.Key, key.ChainCode))
+		if err := checkChild(levels[depth], levels[depth+1], index); err != nil {
 			return node{}, fmt.Errorf("child key at level %d: %w", depth+1, err)
 		}
-		key, current = child, next
 	}
-	return current, nil
+	last := levels[len(path)]
+	levels = levels[:len(path)] // the last one is the caller's
+	return last, nil
 }
 
 var (
@@ -101,6 +104,7 @@ func checkMaster(seed []byte, got node) error {
 // below the order, which the library reduces.
 func checkChild(parent, got node, index uint32) error {
 	data := make([]byte, 0, 37)
+	scratch.Hold(data[:cap(data)])
 	if index >= hardened {
 		data = append(append(data, 0), parent.key...)
 	} else {
@@ -134,20 +138,21 @@ func deriveEd25519(seed []byte, path []uint32) (node, error) {
 			clear(i)
 			return node{}, fmt.Errorf("%w: every level must be hardened on ed25519", ErrPath)
 		}
-		data := append([]byte{0}, i[:32]...)
-		data = binary.BigEndian.AppendUint32(data, index)
+		data := make([]byte, 1, 37)
+		scratch.Hold(data[:cap(data)])
+		data = binary.BigEndian.AppendUint32(append(data, i[:32]...), index)
 		next := hmac512(i[32:], data)
 		clear(data)
 		clear(i)
 		i = next
 	}
-	return node{key: i[:32:32], chain: i[32:]}, nil
+	return newNode(i[:32:32], i[32:]), nil
 }
 
 func hmac512(key, data []byte) []byte {
 	h := hmac.New(sha512.New, key)
 	h.Write(data)
-	return h.Sum(nil)
+	return scratch.Hold(h.Sum(nil))
 }
 
 func same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
@@ -159,7 +164,7 @@ func inRange(b []byte) bool {
 }
 
 func inRangeOrZero(b []byte) bool {
-	k := new(big.Int).SetBytes(b)
+	k := newInt(b)
 	defer wipeInt(k)
 	return len(b) == KeySize && k.Cmp(crypto.S256().Params().N) < 0
 }
@@ -168,11 +173,19 @@ func inRangeOrZero(b []byte) bool {
 // is not constant-time, and neither is the library's own sum: both run once in
 // an account's life.
 func addModOrder(a, b []byte) []byte {
-	x, y := new(big.Int).SetBytes(a), new(big.Int).SetBytes(b)
+	x, y := newInt(a), newInt(b)
 	defer wipeInt(x)
 	defer wipeInt(y)
 	x.Add(x, y).Mod(x, crypto.S256().Params().N)
-	return x.FillBytes(make([]byte, KeySize))
+	return scratch.Hold(x.FillBytes(make([]byte, KeySize)))
+}
+
+func newInt(b []byte) *big.Int { return holdInt(new(big.Int).SetBytes(b)) }
+
+func holdInt(k *big.Int) *big.Int {
+	bits := k.Bits()
+	scratch.Hold(bits[:cap(bits)])
+	return k
 }
 
 // wipeInt also clears what a longer value left behind the present one.
@@ -187,13 +200,14 @@ func publicSecp256k1(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, errInvalidKey
 	}
+	holdInt(priv.D)       //nolint:staticcheck // the field is deprecated for arithmetic; this is none
 	defer wipeInt(priv.D) //nolint:staticcheck // the field is deprecated for arithmetic; this clears it
 	return crypto.CompressPubkey(&priv.PublicKey), nil
 }
 
 // publicEd25519 returns the public key, 32 bytes.
 func publicEd25519(key []byte) []byte {
-	priv := ed25519.NewKeyFromSeed(key)
+	priv := scratch.Hold(ed25519.NewKeyFromSeed(key))
 	defer clear(priv)
 	return append([]byte(nil), priv[32:]...)
 }

@@ -10,7 +10,9 @@ type Node struct{ Key, Chain []byte }
 
 // DeriveNode derives from any seed along indices.
 func DeriveNode(seed []byte, curve string, path []uint32) (Node, error) {
-	n, err := derive(secrets.NewSecret(seed), curve, path)
+	s := secrets.NewSecret(seed)
+	defer s.Wipe()
+	n, err := derive(s, curve, path)
 	return Node{n.key, n.chain}, err
 }
 
@@ -34,3 +36,14 @@ var (
 	PublicSecp256k1 = publicSecp256k1
 	PublicEd25519   = publicEd25519
 )
+
+// FaultySigner is a key on ed25519 whose signatures do not verify: by a fault of
+// the machine its public key is another one's.
+func FaultySigner(k *Key) *Key {
+	public := append([]byte(nil), k.public...)
+	public[0] ^= 1
+	return &Key{curve: k.curve, secret: k.secret, public: public}
+}
+
+// ErrBadSignature is what it says.
+var ErrBadSignature = errBadSignature

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/scratch"
 	"github.com/countersign/countersign/secrets"
 )
 
@@ -55,13 +55,16 @@ type Key struct {
 	claimed bool
 }
 
-// newKey takes the secret over: it is wiped with the key.
+// newKey takes the secret over: it is wiped with the key, or at once where it
+// is none.
 func newKey(curve string, secret *secrets.Secret) (*Key, error) {
 	if secret.Len() != KeySize {
+		secret.Wipe()
 		return nil, fmt.Errorf("account key: %w", secrets.ErrSize)
 	}
 	public, err := publicOf(curve, secret)
 	if err != nil {
+		secret.Wipe()
 		return nil, fmt.Errorf("account key: %w", err)
 	}
 	return &Key{curve: curve, secret: secret, public: public}, nil
@@ -150,7 +153,7 @@ func (k *Key) signSecp256k1(digest []byte) ([]byte, error) {
 	}
 	// The form that go-ethereum takes. crypto.ToECDSA would compute the public
 	// key once more; openKey and newKey have checked the range.
-	d := new(big.Int).SetBytes(k.secret.Bytes())
+	d := newInt(k.secret.Bytes())
 	defer wipeInt(d)
 	priv := &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: crypto.S256()}, D: d} //nolint:staticcheck // go-ethereum reads the deprecated field
 	sig, err := crypto.Sign(digest, priv)
@@ -165,7 +168,7 @@ func (k *Key) signSecp256k1(digest []byte) ([]byte, error) {
 var errBadSignature = errors.New("signing: the signature does not verify")
 
 func (k *Key) signEd25519(msg []byte) ([]byte, error) {
-	priv := ed25519.NewKeyFromSeed(k.secret.Bytes())
+	priv := scratch.Hold(ed25519.NewKeyFromSeed(k.secret.Bytes()))
 	defer clear(priv)
 	sig := ed25519.Sign(priv, msg)
 	if !ed25519.Verify(k.public, msg, sig) {

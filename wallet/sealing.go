@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/scratch"
 	"github.com/countersign/countersign/secrets"
 )
 
@@ -102,6 +103,7 @@ func open(s Sealing, own *secrets.Secret, shares Shares, descriptor, ciphertext 
 	if err != nil {
 		return nil, fmt.Errorf("opening %s %s: %w", s.Scope, s.ID, ErrSealed)
 	}
+	scratch.Hold(b)
 	defer clear(b)
 	return secrets.NewSecret(b), nil
 }
@@ -155,6 +157,7 @@ func (s Sealing) input(own *secrets.Secret, shares Shares) (*secrets.Secret, err
 		return nil, fmt.Errorf("share of %s is missing: %w", message.RoleSigning, ErrSealed)
 	}
 	b := make([]byte, 0, (1+len(s.Roles))*secrets.Size)
+	scratch.Hold(b[:cap(b)])
 	defer func() { clear(b[:cap(b)]) }()
 	b = append(b, own.Bytes()...)
 	for _, role := range s.Roles {

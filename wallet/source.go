@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"github.com/countersign/countersign/internal/scratch"
 	"github.com/countersign/countersign/secrets"
 )
 
@@ -24,7 +25,7 @@ func (softwareSource) NewSeed(ctx context.Context, seedType string) (*secrets.Se
 	if seedType != SeedTypeRaw {
 		return nil, fmt.Errorf("making seed: seed type %q is not known", seedType)
 	}
-	b := make([]byte, SeedSize)
+	b := scratch.Hold(make([]byte, SeedSize))
 	defer clear(b)
 	rand.Read(b) // never returns an error (crypto/rand)
 	return secrets.NewSecret(b), nil

@@ -21,6 +21,7 @@ import (
 	"sync"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/scratch"
 	"github.com/countersign/countersign/secrets"
 )
 
@@ -171,11 +172,13 @@ func newChannel(e exporter, info Info) (*Channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("exporting channel secret: %w", err)
 	}
+	scratch.Hold(b)
 	defer clear(b)
 	base, err := hkdf.Extract(sha256.New, b, info.Deployment[:])
 	if err != nil {
 		return nil, fmt.Errorf("extracting from channel secret: %w", err)
 	}
+	scratch.Hold(base)
 	defer clear(base)
 	return &Channel{info: info, base: secrets.NewSecret(base)}, nil
 }
@@ -210,6 +213,7 @@ func (c *Channel) Open(ctx ShareContext, sealed []byte) (*secrets.Secret, error)
 	if err != nil {
 		return nil, fmt.Errorf("opening share of %s: %w", ctx.Role, ErrSealed)
 	}
+	scratch.Hold(b)
 	defer clear(b)
 	return secrets.NewSecret(b), nil
 }
@@ -237,6 +241,7 @@ func (c *Channel) aead(ctx ShareContext) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
+	scratch.Hold(key)
 	defer clear(key)
 	block, err := aes.NewCipher(key)
 	if err != nil {

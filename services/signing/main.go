@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/services/internal/readiness"
 	"github.com/countersign/countersign/signing"
 	"github.com/countersign/countersign/wallet"
+	"github.com/countersign/countersign/wallet/walletpg"
 )
 
 func main() {
@@ -41,7 +42,7 @@ func run(ctx context.Context, path string) error {
 	defer n.DB.Close()
 	service, err := signing.New(signing.Config{
 		Genesis: n.Genesis, Deployment: n.ID, Keyring: n.Keyring, DB: n.DB, Queue: n.Queue,
-		Store: n.Store, Seeds: wallet.NewSoftwareSource(), Interpreter: n.Interpreter,
+		Store: walletpg.New(n.DB), Seeds: wallet.NewSoftwareSource(), Interpreter: n.Interpreter,
 		Policy: n.Policy, Attester: n.Attester, Now: node.Now, Log: n.Log,
 		Ended: n.Metrics.Ended,
 	})

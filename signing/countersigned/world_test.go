@@ -187,15 +187,19 @@ func (w *world) interpreter() transaction.Interpreter {
 }
 
 // verifier returns a further signing instance on the same store.
-func (w *world) verifier(instance string) *countersigned.Verifier {
+func (w *world) verifier(instance string, edits ...func(*countersigned.Config)) *countersigned.Verifier {
 	w.t.Helper()
 	attester, err := attestation.New(w.d.Genesis.AttestationRoots)
 	must(w.t, err)
-	v, err := countersigned.New(countersigned.Config{
+	cfg := countersigned.Config{
 		Genesis: w.d.Genesis, Deployment: w.d.ID, Keyring: w.d.Keyrings["signing"], Instance: instance,
 		Store: w.store, Seeds: wallet.NewSoftwareSource(), Interpreter: w.interpreter(),
 		Policy: w.policy, Examine: w.examine, Attester: attester, Now: w.clock.Now, Elapsed: w.clock.Elapsed,
-	})
+	}
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	v, err := countersigned.New(cfg)
 	must(w.t, err)
 	w.t.Cleanup(v.Close)
 	return v

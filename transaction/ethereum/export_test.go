@@ -34,3 +34,39 @@ func VerifySignature(account message.AccountDescriptor, digest, signature []byte
 	}
 	return who.verify(account, message.Digest{Value: digest}, signature)
 }
+
+// Faults that no input brings about, for the checks that are there for a fault of
+// the program itself.
+
+// FaultyDecoder is a decoder that reads one transaction where raw says another.
+func FaultyDecoder(tx transaction.Transaction, raw []byte) error {
+	t := tx.(*Transaction)
+	_, err := newTransaction(t.inner, raw, t.from)
+	return err
+}
+
+// FaultyEncoder is an encoder that writes raw for a transaction.
+func FaultyEncoder(tx transaction.Transaction, raw []byte) error {
+	t := tx.(*Transaction)
+	_, err := digestOf(raw, t.inner, t.from)
+	return err
+}
+
+// FaultyMemory is a transaction whose digest was approved, and which says other
+// things than it did.
+func FaultyMemory(approved, other transaction.Transaction) transaction.Transaction {
+	t := *approved.(*Transaction)
+	t.inner = other.(*Transaction).inner
+	return &t
+}
+
+// CheckSigned holds finished bytes against a transaction and a signature.
+func CheckSigned(tx transaction.Transaction, raw, signature []byte) error {
+	return checkSigned(raw, tx.(*Transaction), signature)
+}
+
+// EncodeUnsigned writes a decoded transaction as it is hashed.
+func EncodeUnsigned(tx transaction.Transaction) ([]byte, error) {
+	t := tx.(*Transaction)
+	return encodeUnsigned(t.inner, t.from.chainID)
+}

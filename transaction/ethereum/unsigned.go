@@ -88,10 +88,9 @@ func newTransaction(inner *types.Transaction, raw []byte, who sender) (*Transact
 	if raw != nil && !bytes.Equal(raw, unsigned) {
 		return nil, ErrEncoding
 	}
-	digest := crypto.Keccak256(unsigned)
-	// Two encoders, ours and go-ethereum's, must agree on what is signed.
-	if hash := who.signer().Hash(inner); !bytes.Equal(hash[:], digest) {
-		return nil, fmt.Errorf("%w: two encoders disagree", ErrEncoding)
+	digest, err := digestOf(unsigned, inner, who)
+	if err != nil {
+		return nil, err
 	}
 	t := &Transaction{
 		inner: inner, from: who,
@@ -99,6 +98,16 @@ func newTransaction(inner *types.Transaction, raw []byte, who sender) (*Transact
 	}
 	t.effects = effects(inner, who)
 	return t, nil
+}
+
+// digestOf returns the digest of the unsigned encoding. Two encoders, ours and
+// go-ethereum's, must agree on what is signed.
+func digestOf(unsigned []byte, inner *types.Transaction, who sender) ([]byte, error) {
+	digest := crypto.Keccak256(unsigned)
+	if hash := who.signer().Hash(inner); !bytes.Equal(hash[:], digest) {
+		return nil, fmt.Errorf("%w: two encoders disagree", ErrEncoding)
+	}
+	return digest, nil
 }
 
 // signer is go-ethereum's signer for the account's chain. It knows the three

@@ -17,30 +17,24 @@ import (
 	"github.com/countersign/countersign/wallet"
 )
 
-// Store is a wallet.Store and a transaction.Descriptors. It is safe for
-// concurrent use. Services other than signing may read descriptors only.
+// Store is a wallet.Store. It is safe for concurrent use. Services other than
+// signing may read descriptors only: see package descriptorpg.
 type Store struct {
 	db *sql.DB
 
-	wallet, account                     *database.Statement
-	walletDescriptor, accountDescriptor *database.Statement
-	insertWallet, insertAccount         *database.Statement
+	wallet, account             *database.Statement
+	insertWallet, insertAccount *database.Statement
 }
 
-var (
-	_ wallet.Store            = (*Store)(nil)
-	_ transaction.Descriptors = (*Store)(nil)
-)
+var _ wallet.Store = (*Store)(nil)
 
 // New returns the store in a database; transactions handed to it must come
 // from db.
 func New(db *sql.DB) *Store {
 	return &Store{
-		db:                db,
-		wallet:            database.NewStatement("SELECT descriptor, ciphertext, '' FROM countersign.wallet WHERE id = $1"),
-		account:           database.NewStatement("SELECT descriptor, ciphertext, wallet_id FROM countersign.account WHERE id = $1"),
-		walletDescriptor:  database.NewStatement("SELECT descriptor FROM countersign.wallet WHERE id = $1"),
-		accountDescriptor: database.NewStatement("SELECT descriptor FROM countersign.account WHERE id = $1"),
+		db:      db,
+		wallet:  database.NewStatement("SELECT descriptor, ciphertext, '' FROM countersign.wallet WHERE id = $1"),
+		account: database.NewStatement("SELECT descriptor, ciphertext, wallet_id FROM countersign.account WHERE id = $1"),
 		insertWallet: database.NewStatement(`
 			INSERT INTO countersign.wallet (id, owner, descriptor, ciphertext)
 			VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`),
@@ -79,32 +73,6 @@ func (s *Store) record(ctx context.Context, query *database.Statement, id string
 		return wallet.Record{}, transaction.ErrNoRecord
 	}
 	return r, err
-}
-
-// WalletDescriptor implements transaction.Descriptors.
-func (s *Store) WalletDescriptor(ctx context.Context, id string) ([]byte, error) {
-	return s.descriptor(ctx, s.walletDescriptor, id)
-}
-
-// AccountDescriptor implements transaction.Descriptors.
-func (s *Store) AccountDescriptor(ctx context.Context, id string) ([]byte, error) {
-	return s.descriptor(ctx, s.accountDescriptor, id)
-}
-
-func (s *Store) descriptor(ctx context.Context, query *database.Statement, id string) ([]byte, error) {
-	stmt, err := query.On(ctx, s.db, nil)
-	if err != nil {
-		return nil, fmt.Errorf("reading descriptor: %w", err)
-	}
-	var b []byte
-	err = stmt.QueryRowContext(ctx, id).Scan(&b)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, transaction.ErrNoRecord
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading descriptor: %w", err)
-	}
-	return b, nil
 }
 
 // InsertWallet implements wallet.Store.

@@ -67,17 +67,15 @@ func TestMissing(t *testing.T) {
 	s := walletpg.New(databasetest.New(t).As("signing"))
 	_, walletErr := s.Wallet(t.Context(), "none")
 	_, accountErr := s.Account(t.Context(), "none")
-	_, walletDescriptorErr := s.WalletDescriptor(t.Context(), "none")
-	_, accountDescriptorErr := s.AccountDescriptor(t.Context(), "none")
-	for i, err := range []error{walletErr, accountErr, walletDescriptorErr, accountDescriptorErr} {
+	for i, err := range []error{walletErr, accountErr} {
 		if !errors.Is(err, transaction.ErrNoRecord) {
 			t.Errorf("%d: %v", i, err)
 		}
 	}
 }
 
-// Policy services and the proposer read descriptors and never ciphertexts.
-func TestOthersReadDescriptorsOnly(t *testing.T) {
+// Policy services and the proposer never read ciphertexts.
+func TestOthersReadNothingSealed(t *testing.T) {
 	d := databasetest.New(t)
 	signing := walletpg.New(d.As("signing"))
 	if err := inserted(t, d.As("signing"), func(tx *sql.Tx) error {
@@ -88,58 +86,11 @@ func TestOthersReadDescriptorsOnly(t *testing.T) {
 	}
 	for _, service := range []string{"proposer", "authorization", "fraud", "approval"} {
 		s := walletpg.New(d.As(service))
-		if b, err := s.WalletDescriptor(t.Context(), "w1"); err != nil || len(b) == 0 {
-			t.Errorf("%s: wallet descriptor: %v", service, err)
-		}
-		if b, err := s.AccountDescriptor(t.Context(), "a1"); err != nil || len(b) == 0 {
-			t.Errorf("%s: account descriptor: %v", service, err)
-		}
 		if _, err := s.Wallet(t.Context(), "w1"); err == nil {
 			t.Errorf("%s reads a sealed seed", service)
 		}
 		if _, err := s.Account(t.Context(), "a1"); err == nil {
 			t.Errorf("%s reads a sealed account key", service)
-		}
-	}
-}
-
-func TestLists(t *testing.T) {
-	d := databasetest.New(t)
-	signing := walletpg.New(d.As("signing"))
-	for _, r := range []stored{record("w1", "", "alice"), record("w2", "", "bob"), record("w3", "", "alice")} {
-		if err := inserted(t, d.As("signing"), func(tx *sql.Tx) error { return signing.InsertWallet(t.Context(), tx, r) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, r := range []stored{record("a1", "w1", "alice"), record("a2", "w2", "bob"), record("a3", "w1", "alice")} {
-		if err := inserted(t, d.As("signing"), func(tx *sql.Tx) error { return signing.InsertAccount(t.Context(), tx, r) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := walletpg.New(d.As("proposer"))
-	list := func(es []walletpg.Entry, err error) string {
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out []string
-		for _, e := range es {
-			out = append(out, e.ID)
-		}
-		return fmt.Sprint(out)
-	}
-	for _, c := range []struct{ name, got, want string }{
-		{"all", list(s.ListWallets(t.Context(), walletpg.Page{All: true})), "[w3 w2 w1]"},
-		{"owned", list(s.ListWallets(t.Context(), walletpg.Page{Owner: "alice"})), "[w3 w1]"},
-		{"owned-and-granted", list(s.ListWallets(t.Context(), walletpg.Page{Owner: "alice", IDs: []string{"w2"}})), "[w3 w2 w1]"},
-		{"nobody", list(s.ListWallets(t.Context(), walletpg.Page{})), "[]"},
-		{"page", list(s.ListWallets(t.Context(), walletpg.Page{All: true, Limit: 2})), "[w3 w2]"},
-		{"next-page", list(s.ListWallets(t.Context(), walletpg.Page{All: true, After: "w2"})), "[w1]"},
-		{"accounts", list(s.ListAccounts(t.Context(), "w1", walletpg.Page{All: true})), "[a3 a1]"},
-		{"accounts-of-another", list(s.ListAccounts(t.Context(), "w1", walletpg.Page{Owner: "bob"})), "[]"},
-		{"accounts-granted", list(s.ListAccounts(t.Context(), "w1", walletpg.Page{Owner: "bob", IDs: []string{"w1"}})), "[a3 a1]"},
-	} {
-		if c.got != c.want {
-			t.Errorf("%s: %s, want %s", c.name, c.got, c.want)
 		}
 	}
 }

@@ -139,6 +139,9 @@ func Open(service string, cfg config.Service) (*Deployment, error) {
 	if err := checkMode(genesis.Mode, cfg.Development); err != nil {
 		return nil, err
 	}
+	if err := checkEnvironment(genesis.Mode, os.Environ()); err != nil {
+		return nil, err
+	}
 	hardened, err := hygiene.Harden()
 	if err != nil {
 		return nil, err

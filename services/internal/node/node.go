@@ -25,7 +25,7 @@ import (
 	"github.com/countersign/countersign/transaction"
 	"github.com/countersign/countersign/transaction/ethereum"
 	"github.com/countersign/countersign/trust/attestation"
-	"github.com/countersign/countersign/wallet/walletpg"
+	"github.com/countersign/countersign/wallet/descriptorpg"
 )
 
 // Node is what every service works with beside its own part.
@@ -34,7 +34,7 @@ type Node struct {
 	DB          *sql.DB
 	Queue       *queue.Queue
 	Policy      *activation.Holder
-	Store       *walletpg.Store
+	Descriptors *descriptorpg.Reader
 	Interpreter transaction.Interpreter
 	Attester    attestation.Attester
 	Metrics     *metrics.Metrics
@@ -71,17 +71,17 @@ func Connect(service string, cfg config.Service, check func(*document.Active) er
 		return nil, err
 	}
 	q := queue.New(db, dbConfig, d.Log)
-	store := walletpg.New(db)
+	descriptors := descriptorpg.New(db)
 	var options []activation.Option
 	if check != nil {
 		options = append(options, activation.WithFiles(q), activation.WithCheck(check))
 	}
 	n := &Node{
-		Deployment: d, DB: db, Queue: q, Store: store, Attester: attester,
+		Deployment: d, DB: db, Queue: q, Descriptors: descriptors, Attester: attester,
 		Policy: activation.New(d.Genesis, d.ID, q, d.Log, options...),
 		Interpreter: transaction.Interpreter{
 			Deployment: d.ID, Roles: d.Genesis.Roles, Generation: d.Keyring.Generation(),
-			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: store,
+			Chains: map[string]transaction.Chain{"eip155": ethereum.New()}, Descriptors: descriptors,
 		},
 		Writable: readiness.NewWritable(db, service),
 		confined: cfg.Sandbox, needs: needs,

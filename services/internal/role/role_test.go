@@ -32,6 +32,7 @@ import (
 	"github.com/countersign/countersign/services/internal/role"
 	"github.com/countersign/countersign/signing"
 	"github.com/countersign/countersign/wallet"
+	"github.com/countersign/countersign/wallet/walletpg"
 )
 
 // patience ends a test that hangs; nothing else waits for it.
@@ -118,7 +119,7 @@ func (s *stage) signing() {
 	s.must(err)
 	service, err := signing.New(signing.Config{
 		Genesis: n.Genesis, Deployment: n.ID, Keyring: n.Keyring, DB: n.DB, Queue: n.Queue,
-		Store: n.Store, Seeds: wallet.NewSoftwareSource(), Interpreter: n.Interpreter,
+		Store: walletpg.New(n.DB), Seeds: wallet.NewSoftwareSource(), Interpreter: n.Interpreter,
 		Policy: n.Policy, Attester: n.Attester, Now: node.Now, Log: n.Log, Ended: n.Metrics.Ended,
 	})
 	s.must(err)

@@ -1,4 +1,4 @@
-package walletpg
+package descriptorpg
 
 import (
 	"context"
@@ -34,8 +34,8 @@ type Page struct {
 }
 
 // ListWallets returns a page of wallets.
-func (s *Store) ListWallets(ctx context.Context, p Page) ([]Entry, error) {
-	out, err := s.list(ctx, "wallet", "''", "", p)
+func (r *Reader) ListWallets(ctx context.Context, p Page) ([]Entry, error) {
+	out, err := r.list(ctx, "wallet", "''", "", p)
 	if err != nil {
 		return nil, fmt.Errorf("listing wallets: %w", err)
 	}
@@ -44,8 +44,8 @@ func (s *Store) ListWallets(ctx context.Context, p Page) ([]Entry, error) {
 
 // ListAccounts returns a page of the accounts of one wallet, or of all wallets
 // where its id is empty.
-func (s *Store) ListAccounts(ctx context.Context, wallet string, p Page) ([]Entry, error) {
-	out, err := s.list(ctx, "account", "r.wallet_id", wallet, p)
+func (r *Reader) ListAccounts(ctx context.Context, wallet string, p Page) ([]Entry, error) {
+	out, err := r.list(ctx, "account", "r.wallet_id", wallet, p)
 	if err != nil {
 		return nil, fmt.Errorf("listing accounts: %w", err)
 	}
@@ -53,7 +53,7 @@ func (s *Store) ListAccounts(ctx context.Context, wallet string, p Page) ([]Entr
 }
 
 // list builds its query from constants; values go in as parameters only.
-func (s *Store) list(ctx context.Context, table, walletColumn, wallet string, p Page) ([]Entry, error) {
+func (r *Reader) list(ctx context.Context, table, walletColumn, wallet string, p Page) ([]Entry, error) {
 	var where []string
 	var args []any
 	arg := func(v any) string {
@@ -81,7 +81,7 @@ func (s *Store) list(ctx context.Context, table, walletColumn, wallet string, p 
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")
 	}
-	rows, err := s.db.QueryContext(ctx, query+" ORDER BY r.created_at DESC, r.id DESC LIMIT "+arg(limit), args...)
+	rows, err := r.db.QueryContext(ctx, query+" ORDER BY r.created_at DESC, r.id DESC LIMIT "+arg(limit), args...)
 	if err != nil {
 		return nil, err
 	}
