@@ -30,6 +30,14 @@ const Owner = "postgres"
 // ServerName is the name that the server's certificate carries.
 const ServerName = "localhost"
 
+// DefaultDatabase is the one database that login roles other than the owner
+// reach where Options name no other.
+const DefaultDatabase = "countersign"
+
+// AnyDatabase is the Options.Database by which every login role reaches all
+// databases: for tests, each of which has its own.
+const AnyDatabase = "all"
+
 // stopTimeout is how long a fast shutdown may take before the server is told
 // to stop at once; it recovers at its next start.
 const stopTimeout = 20 * time.Second
@@ -45,8 +53,18 @@ type Options struct {
 	Port int
 	// Bin is where the server's programs are; empty: they are searched for.
 	Bin string
+	// Database is the one that login roles other than the owner reach; empty:
+	// DefaultDatabase.
+	Database string
 	// Settings are further settings of postgresql.conf.
 	Settings map[string]string
+}
+
+func (o Options) database() string {
+	if o.Database == "" {
+		return DefaultDatabase
+	}
+	return o.Database
 }
 
 // Cluster is a running server.

@@ -14,10 +14,18 @@ import (
 	"time"
 )
 
-// accessRules is the whole of pg_hba.conf: TLS and SCRAM from loopback.
-const accessRules = `hostssl all all 127.0.0.1/32 scram-sha-256
-hostssl all all ::1/128 scram-sha-256
-`
+// accessRules is the whole of pg_hba.conf: TLS and SCRAM from loopback. Only the
+// owner reaches the databases that every server has, in which PostgreSQL lets
+// everybody make temporary tables.
+func accessRules(name string) string {
+	var out strings.Builder
+	for _, to := range []string{"all " + Owner, name + " all"} {
+		for _, from := range []string{"127.0.0.1/32", "::1/128"} {
+			fmt.Fprintf(&out, "hostssl %s %s scram-sha-256\n", to, from)
+		}
+	}
+	return out.String()
+}
 
 func writeConfiguration(dir string, a account, o Options, port int) error {
 	durable := map[bool]string{true: "on", false: "off"}[o.Durable]
@@ -44,7 +52,7 @@ func writeConfiguration(dir string, a account, o Options, port int) error {
 	for _, k := range keys {
 		fmt.Fprintf(&out, "%s = '%s'\n", k, strings.ReplaceAll(settings[k], "'", "''"))
 	}
-	if err := a.write(filepath.Join(dir, "hba.conf"), []byte(accessRules)); err != nil {
+	if err := a.write(filepath.Join(dir, "hba.conf"), []byte(accessRules(o.database()))); err != nil {
 		return err
 	}
 	return a.write(filepath.Join(dir, "postgresql.conf"), []byte(out.String()))

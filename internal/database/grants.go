@@ -85,6 +85,7 @@ func proposerGrants() []grant {
 		proposerTasks(),
 		{privilege: "DELETE", table: "task", rows: webhookTasks},
 		{privilege: "SELECT", table: "reply", columns: replyPublic},
+		{privilege: "SELECT", table: "intent", columns: "request_id"}, // that there is one, to tell who cancels too late
 		{privilege: "SELECT", table: "result"},
 		{privilege: "SELECT", table: "notice", rows: "topic = 'policy'"},
 		{privilege: "SELECT", table: "wallet", columns: walletPublic},

@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 		"SELECT task *", "INSERT task consumer,request_id,leased_until,available_at",
 		"UPDATE task cancelled,state,available_at,attempts,seen_reply,note,leased_until,version", "DELETE task",
 		"SELECT reply id,request_id,sender,body,epochs,decisive,created_at",
-		"SELECT result *", "SELECT notice *",
+		"SELECT intent request_id", "SELECT result *", "SELECT notice *",
 		"SELECT wallet id,owner,descriptor,created_at",
 		"SELECT account id,wallet_id,owner,descriptor,created_at",
 	},
@@ -81,25 +81,29 @@ func may(service, privilege, table, column string) bool {
 
 func TestEverythingElseIsRefused(t *testing.T) {
 	d := databasetest.New(t)
-	columns := tableColumns(t, d.Owner)
+	_, owner := fresh(t, d)
+	columns := tableColumns(t, owner)
 	for _, service := range secrets.Services(d.Deployment.Genesis.Roles) {
 		t.Run(service, func(t *testing.T) {
 			role := "countersign_" + service
 			for table, names := range columns {
 				for _, privilege := range []string{"DELETE", "TRUNCATE", "TRIGGER"} {
-					got := ask(t, d.Owner, "SELECT has_table_privilege($1, $2, $3)", role, "countersign."+table, privilege)
+					got := ask(t, owner, "SELECT has_table_privilege($1, $2, $3)", role, "countersign."+table, privilege)
 					if want := may(service, privilege, table, ""); got != want {
 						t.Errorf("%s on %s: %v, want %v", privilege, table, got, want)
 					}
 				}
 				for _, column := range names {
 					for _, privilege := range []string{"SELECT", "INSERT", "UPDATE", "REFERENCES"} {
-						got := ask(t, d.Owner, "SELECT has_column_privilege($1, $2, $3, $4)", role, "countersign."+table, column, privilege)
+						got := ask(t, owner, "SELECT has_column_privilege($1, $2, $3, $4)", role, "countersign."+table, column, privilege)
 						if want := may(service, privilege, table, column); got != want {
 							t.Errorf("%s on %s.%s: %v, want %v", privilege, table, column, got, want)
 						}
 					}
 				}
+			}
+			for _, held := range besideTables(t, owner, role) {
+				t.Errorf("%s is not refused", held)
 			}
 		})
 	}
@@ -154,7 +158,12 @@ func TestServicesCannotLeaveTheirRoom(t *testing.T) {
 			"read-file":         "SELECT pg_read_file('/etc/passwd')",
 			"read-verifiers":    "SELECT rolpassword FROM pg_authid",
 			"migrations":        "INSERT INTO countersign.migration (version_id, is_applied) VALUES (9, true)",
-			"own-password":      "ALTER ROLE countersign_fraud SUPERUSER",
+			"become-superuser":  "ALTER ROLE countersign_" + service + " SUPERUSER",
+			"pass-by-policies":  "ALTER ROLE countersign_" + service + " BYPASSRLS",
+			"create-database":   "CREATE DATABASE mine",
+			"another-password":  "ALTER ROLE " + another(service) + " PASSWORD 'guessed'",
+			"large-object":      "SELECT lo_from_bytea(0, 'x')",
+			"next-id":           "SELECT nextval('countersign.reply_id_seq')",
 			"replication-off":   "SET session_replication_role = replica",
 		} {
 			if _, err := db.Exec(statement); err == nil {

@@ -35,7 +35,7 @@ var serviceName = regexp.MustCompile(`^[a-z][a-z0-9]{0,30}$`)
 // with these policy roles its login role, password verifier (see Verifier),
 // grants and row policies. It is idempotent and safe to run while services
 // work. The owner needs CREATEROLE and the right to create a schema, not
-// superuser.
+// superuser, but only a superuser can close PostgreSQL's large objects.
 func Init(ctx context.Context, owner *sql.DB, roles []string, verifiers map[string]string) error {
 	services := secrets.Services(roles)
 	if err := checkVerifiers(services, verifiers); err != nil {
@@ -136,7 +136,9 @@ func closeDatabase(ctx context.Context, tx *sql.Tx) error {
 		"REVOKE ALL ON SCHEMA public FROM PUBLIC",
 		"REVOKE ALL ON SCHEMA " + Schema + " FROM PUBLIC",
 		"REVOKE ALL ON ALL TABLES IN SCHEMA " + Schema + " FROM PUBLIC",
+		"REVOKE ALL ON ALL SEQUENCES IN SCHEMA " + Schema + " FROM PUBLIC",
 		"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA " + Schema + " FROM PUBLIC",
+		closeLargeObjects,
 	} {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
@@ -144,6 +146,17 @@ func closeDatabase(ctx context.Context, tx *sql.Tx) error {
 	}
 	return nil
 }
+
+// closeLargeObjects takes the functions of large objects from everybody: what
+// they store lies outside all tables, grants and row policies. They are the
+// server's superuser's, whom alone PostgreSQL lets close them: where another
+// owner runs Init they are left as they are.
+const closeLargeObjects = `
+	DO $$ DECLARE f regprocedure; BEGIN
+		FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+			AND (proname LIKE 'lo\_%' OR proname IN ('loread', 'lowrite')) AND pg_has_role(proowner, 'USAGE')
+		LOOP EXECUTE 'REVOKE ALL ON FUNCTION ' || f || ' FROM PUBLIC'; END LOOP;
+	END $$`
 
 // createRole makes the login role if it is not there, sets its verifier, and
 // refuses one that could pass by the grants.
@@ -172,8 +185,13 @@ func createRole(ctx context.Context, tx *sql.Tx, service, verifier string) error
 	if err := tx.QueryRowContext(ctx, "SELECT current_database()").Scan(&name); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "GRANT CONNECT ON DATABASE "+pq.QuoteIdentifier(name)+" TO "+role); err != nil {
-		return fmt.Errorf("role %s: %w", role, err)
+	for _, statement := range []string{
+		"REVOKE ALL ON DATABASE " + pq.QuoteIdentifier(name) + " FROM " + role,
+		"GRANT CONNECT ON DATABASE " + pq.QuoteIdentifier(name) + " TO " + role,
+	} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("role %s: %w", role, err)
+		}
 	}
 	return nil
 }

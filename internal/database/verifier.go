@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"regexp"
 
+	"github.com/countersign/countersign/internal/scratch"
 	"github.com/countersign/countersign/secrets"
 )
 
@@ -33,6 +34,7 @@ func verifier(password *secrets.Secret, salt []byte) string {
 	if err != nil {
 		panic(err) // only of a key length or hash that is wrong at compile time
 	}
+	scratch.Hold(salted)
 	defer clear(salted)
 	stored := sha256.Sum256(mac(salted, "Client Key"))
 	b64 := base64.StdEncoding

@@ -14,7 +14,7 @@ import (
 )
 
 // databaseName is the database of a development deployment.
-const databaseName = "countersign"
+const databaseName = cluster.DefaultDatabase
 
 // startPostgres runs the private server in the deployment's folder. Where the
 // launcher is root, the server runs under another uid, which may not be able

@@ -67,7 +67,8 @@ func New(t testing.TB) *DB {
 }
 
 // create copies the template, after starting the server at the first call.
-// Copies are made one at a time: a template must have no connections.
+// Copies are made one at a time: a template must have no connections. What
+// Init grants and revokes on the database itself is not copied with it.
 func (s *server) create(t testing.TB) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +103,7 @@ func (s *server) start(ctx context.Context, t testing.TB) error {
 	if err != nil {
 		return err
 	}
-	c, err := cluster.Start(ctx, dir, cluster.Options{Temporary: true})
+	c, err := cluster.Start(ctx, dir, cluster.Options{Temporary: true, Database: cluster.AnyDatabase})
 	if err != nil {
 		return err
 	}
