@@ -26,17 +26,16 @@ func TestManyEpochs(t *testing.T) {
 			}
 		}).compact)
 	}
-	newest := w.openEpoch()
-	w.until("the newest epoch is answered", func() error {
-		if len(w.announcements()[newest.hello.Epoch]) != 1 {
-			return errors.New("not yet")
-		}
-		return nil
-	})
+	w.answered(w.openEpoch())
 	late := w.hello(func(h *message.Hello) {
 		h.Policy, h.Expires = message.PolicyRef{Version: h.Policy.Version - 1}, message.At(h.Issued.Add(time.Second))
 	})
 	w.say(late.compact)
+	newest := w.openEpoch()
+	w.answered(newest)
+	if len(w.announcements()[late.hello.Epoch]) != 0 {
+		t.Error("an epoch of less use than all others took a place")
+	}
 	a, _ := i.one(w.task())
 	sealed := map[message.EpochID]bool{}
 	for _, e := range a.Epochs {
@@ -45,4 +44,15 @@ func TestManyEpochs(t *testing.T) {
 	if !sealed[newest.hello.Epoch] || len(sealed) > 64 {
 		t.Fatalf("sealed for %d epochs, the newest one among them: %v", len(sealed), sealed[newest.hello.Epoch])
 	}
+}
+
+// answered waits until an instance has announced its key to an epoch.
+func (w *world) answered(e *epoch) {
+	w.t.Helper()
+	w.until("an epoch is answered", func() error {
+		if len(w.announcements()[e.hello.Epoch]) != 1 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 }

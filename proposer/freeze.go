@@ -29,7 +29,7 @@ var freezing = []message.Kind{message.KindWalletFreeze, message.KindUserFreeze}
 func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (name, rated string, err error) {
 	active := s.policy.Active()
 	if active == nil {
-		return "", "", problem(CodeNotReady, "no policy document is active yet")
+		return "", "", problem(CodeNotReady, "no policy document is active: none yet, or it has expired")
 	}
 	body, err := readStatement(w, r, maxFreeze)
 	if err != nil {

@@ -41,7 +41,7 @@ type doorkeeper struct {
 func (d *doorkeeper) user(r *http.Request) (string, error) {
 	active := d.policy.Active()
 	if active == nil {
-		return "", problem(CodeNotReady, "no policy document is active yet")
+		return "", problem(CodeNotReady, "no policy document is active: none yet, or it has expired")
 	}
 	certificate, err := d.certificate(r)
 	if err != nil {

@@ -232,7 +232,7 @@ func (s *Server) Entry() error {
 // Ready says why the server cannot do its work, nil if it can.
 func (s *Server) Ready(ctx context.Context) error {
 	if s.policy.Active() == nil {
-		return errors.New("no policy document is active yet")
+		return errors.New("no policy document is active: none yet, or it has expired")
 	}
 	if err := s.Entry(); err != nil {
 		return err

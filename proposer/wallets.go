@@ -104,7 +104,7 @@ func (s *Server) listWallets(w http.ResponseWriter, r *http.Request, user string
 	}
 	active := s.policy.Active()
 	if active == nil {
-		return problem(CodeNotReady, "no policy document is active yet")
+		return problem(CodeNotReady, "no policy document is active: none yet, or it has expired")
 	}
 	if after != "" { // a cursor must not tell whether another's wallet exists
 		if _, err := s.visibleWallet(r.Context(), after, user); err != nil {

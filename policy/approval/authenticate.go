@@ -17,7 +17,7 @@ var errNoApprover = errors.New("the key is of no approver who may vote")
 func (s *Server) authenticate(r *http.Request) (string, error) {
 	active := s.cfg.Policy.Active()
 	if active == nil {
-		return "", problem(codeNotReady, "no policy document is active yet")
+		return "", problem(codeNotReady, "no policy document is active: none yet, or it has expired")
 	}
 	inputs, signatures := r.Header.Values("Signature-Input"), r.Header.Values("Signature")
 	if len(inputs) != 1 || len(signatures) != 1 {

@@ -36,7 +36,7 @@ type view struct {
 func (s *Server) examine(ctx context.Context, stored Stored) (*view, error) {
 	v := &view{stored: stored, active: s.cfg.Policy.Active(), now: s.cfg.Now(), hash: message.Sum(stored.Envelope)}
 	if v.active == nil {
-		return nil, problem(codeNotReady, "no policy document is active yet")
+		return nil, problem(codeNotReady, "no policy document is active: none yet, or it has expired")
 	}
 	if err := message.Decode(stored.Envelope, &v.envelope); err != nil {
 		return nil, &failure{Code: codeNotDecidable, Detail: "the stored envelope is malformed", Cause: err}

@@ -20,7 +20,7 @@ func (s *Server) vote(r *http.Request) (any, error) {
 	}
 	active := s.cfg.Policy.Active()
 	if active == nil {
-		return nil, problem(codeNotReady, "no policy document is active yet")
+		return nil, problem(codeNotReady, "no policy document is active: none yet, or it has expired")
 	}
 	approver, _, err := document.VerifyVote(active, compact, message.Vote{}, s.cfg.Now())
 	if isForgery(err) {

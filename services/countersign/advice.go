@@ -110,7 +110,7 @@ var problemSteps = map[string]string{
 	"content_digest_mismatch": "something between you and the service changes what is sent",
 	"invalid_statement":       "check the ids and values that you gave",
 	"unavailable":             "try again in a moment; nothing was lost",
-	"not_ready":               "try again in a moment: the service is starting, or no policy is active yet",
+	"not_ready":               "try again in a moment: the service is starting, or no policy document is active (operators see why in its log)",
 	"internal":                "look into the service's log",
 	"malformed_request":       programStep,
 	"unknown_parameter":       programStep,
