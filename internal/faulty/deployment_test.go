@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -39,12 +40,17 @@ type world struct {
 	*deployment.Running
 	service string
 	proxy   *faulty.Proxy
-	client  *client.Client
+	client  *client.Client   // of the user
+	clients []*client.Client // the same, one for each proposer
+	turn    atomic.Int64     // whose turn it is
+	taken   [3]atomic.Int64  // how many requests' ends each of them has told
 	db      *sql.DB
 	wallet  string
 	account string
 	address string
 	nonce   atomic.Int64
+	version atomic.Int64 // of the newest policy document
+	thawed  []string     // freezes that every later document takes back
 	// lifetime is how long a request may take to be signed.
 	lifetime time.Duration
 }
@@ -128,6 +134,8 @@ func newWorldOf(t *testing.T, o setup) *world {
 	if w.client, err = r.Client(); err != nil {
 		t.Fatal(err)
 	}
+	w.clients = []*client.Client{w.client}
+	w.version.Store(1)
 	if w.db, err = r.Superuser(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -183,20 +191,61 @@ func (w *world) stop(service string) {
 	}
 }
 
+// ask is a statement before it has an id.
+type ask struct {
+	kind            message.Kind
+	wallet, account string
+	payload         any
+	dryRun          bool
+	lifetime        time.Duration  // zero: the world's
+	by              *client.Client // nil: the user, at any proposer
+	// waiting is what is done, again and again, while the request waits for
+	// people.
+	waiting func(ctx context.Context, id string) error
+}
+
+// errNotTaken says that no proposer has taken a statement before its time was
+// over.
+var errNotTaken = errors.New("the statement was not taken in time")
+
 // submit sends one statement until it is taken, and waits until its request has
-// ended. Errors on the way are what this is about: only time ends it.
+// ended. People approve of transfers.
 func (w *world) submit(ctx context.Context, kind message.Kind, wallet, account string, payload any) (api.Request, error) {
-	s, err := w.client.NewStatement(kind, wallet, account, payload, w.lifetime)
+	a := ask{kind: kind, wallet: wallet, account: account, payload: payload}
+	if kind == message.KindEthereumTransaction {
+		a.waiting = w.approve
+	}
+	return w.send(ctx, a)
+}
+
+// send sends one statement until it is taken, and waits until its request has
+// ended. Errors on the way are what this is about: only time ends it. After an
+// error it goes to the next proposer, as behind a load balancer.
+func (w *world) send(ctx context.Context, a ask) (api.Request, error) {
+	s, err := w.statement(a)
 	if err != nil {
 		return api.Request{}, err
 	}
-	for {
-		r, err := w.client.Submit(ctx, s, time.Second)
+	taken := false
+	for turn := w.turn.Add(1); ; turn++ {
+		to := turn % int64(len(w.clients))
+		c := w.clients[to]
+		if a.by != nil {
+			c = a.by
+		}
+		r, err := c.Submit(ctx, s, time.Second)
+		if client.Code(err) == "expiry_out_of_range" { // nothing is taken any more: is it there?
+			if r, err = c.Get(ctx, s.ID); client.Code(err) == "not_found" && !taken {
+				return r, errNotTaken
+			}
+		}
+		taken = taken || err == nil
 		if err == nil && r.Ended() {
+			w.taken[to].Add(1)
 			return r, nil
 		}
-		if kind == message.KindEthereumTransaction && err == nil && r.Status == message.StatusWaiting {
-			err = w.approve(ctx, s.ID)
+		if a.waiting != nil && err == nil && r.Status == message.StatusWaiting {
+			err = a.waiting(ctx, s.ID)
 		}
 		select {
 		case <-ctx.Done():
@@ -206,9 +255,31 @@ func (w *world) submit(ctx context.Context, kind message.Kind, wallet, account s
 	}
 }
 
-// approve votes for a request, once it can be seen.
-func (w *world) approve(ctx context.Context, id string) error {
-	_, err := w.Countersign(ctx, "approve", id, "--key", w.ApproverKey)
+func (w *world) statement(a ask) (message.Statement, error) {
+	by, lifetime := a.by, a.lifetime
+	if by == nil {
+		by = w.client
+	}
+	if lifetime == 0 {
+		lifetime = w.lifetime
+	}
+	s, err := by.NewStatement(a.kind, a.wallet, a.account, a.payload, lifetime)
+	s.DryRun = a.dryRun
+	return s, err
+}
+
+// approve votes for a request, once it can be seen; refuse votes against it;
+// cancel takes it back.
+func (w *world) approve(ctx context.Context, id string) error { return w.vote(ctx, "approve", id) }
+func (w *world) refuse(ctx context.Context, id string) error  { return w.vote(ctx, "reject", id) }
+
+func (w *world) vote(ctx context.Context, vote, id string) error {
+	_, err := w.Countersign(ctx, vote, id, "--key", w.ApproverKey)
+	return err
+}
+
+func (w *world) cancel(ctx context.Context, id string) error {
+	_, err := w.client.Cancel(ctx, id)
 	return err
 }
 
@@ -228,26 +299,6 @@ func (w *world) create(kind message.Kind, wallet string, payload any) map[string
 	return out
 }
 
-// outcome is a kind of request with the end that it is to have.
-type outcome struct {
-	name string
-	want message.Status
-	run  func(ctx context.Context, w *world) (api.Request, error)
-}
-
-var outcomes = []outcome{
-	{"transfer signed", message.StatusSigned, transfer("0x00000000000000000000000000000000000000a1", "1")},
-	{"transfer rejected", message.StatusRejected, transfer("0x000000000000000000000000000000000000dead", "1")},
-	{"transfer approved by a person", message.StatusSigned, transfer("0x00000000000000000000000000000000000000a1", "1000000000000000001")},
-	{"wallet created", message.StatusDone, func(ctx context.Context, w *world) (api.Request, error) {
-		return w.submit(ctx, message.KindWalletCreate, "", "", walletPayload(w.User))
-	}},
-	{"account created", message.StatusDone, func(ctx context.Context, w *world) (api.Request, error) {
-		path := fmt.Sprintf("m/44'/60'/0'/0/%d", w.nonce.Add(1))
-		return w.submit(ctx, message.KindAccountCreate, w.wallet, "", accountPayload(path))
-	}},
-}
-
 func walletPayload(owner string) any {
 	return map[string]string{"owner": owner, "seed_type": "raw", "source": "software", "label": "faulty"}
 }
@@ -256,122 +307,9 @@ func accountPayload(path string) any {
 	return map[string]string{"chain": "eip155:1", "curve": "secp256k1", "path": path, "label": "faulty"}
 }
 
-func transfer(to, value string) func(context.Context, *world) (api.Request, error) {
-	return func(ctx context.Context, w *world) (api.Request, error) {
-		return w.submit(ctx, message.KindEthereumTransaction, w.wallet, w.account, transferPayload(w.nonce.Add(1), to, value))
-	}
-}
-
 func transferPayload(nonce int64, to, value string) any {
 	return map[string]string{
 		"type": "eip1559", "chain_id": "1", "nonce": fmt.Sprint(nonce), "to": to, "value": value,
 		"gas_limit": "21000", "max_priority_fee_per_gas": "1000000", "max_fee_per_gas": "1000000000",
-	}
-}
-
-// run runs a request to its end and returns how long that took.
-func (w *world) run(o outcome) time.Duration {
-	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), endWithin)
-	defer cancel()
-	began := time.Now()
-	r, err := o.run(ctx, w)
-	if err != nil {
-		w.Errorf("%s: %v", o.name, err)
-	} else if r.Status != o.want {
-		w.Errorf("%s: ended as %s, want %s: %+v", o.name, r.Status, o.want, r.Result)
-	}
-	return time.Since(began)
-}
-
-// fault is one way to break one statement.
-type fault struct {
-	name  string
-	after bool
-	kill  bool
-}
-
-var (
-	cuts  = []fault{{"cut before", false, false}, {"cut after", true, false}}
-	kills = []fault{{"killed before", false, true}, {"killed after", true, true}}
-)
-
-// TestFaultAtEveryStatement: whichever statement of a service breaks, each
-// request ends as it would have, once. The short run cuts connections of each
-// service while transfers are signed; the long one (COUNTERSIGN_LONG) also
-// kills the services, for each kind of request and each end.
-func TestFaultAtEveryStatement(t *testing.T) {
-	chosen, faults := outcomes[:1], cuts
-	if os.Getenv("COUNTERSIGN_LONG") != "" {
-		chosen, faults = outcomes, append(cuts, kills...)
-	}
-	for _, service := range services {
-		t.Run(service, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, service)
-			for _, o := range chosen {
-				for _, f := range faults {
-					w.everyStatement(o, f)
-				}
-			}
-			w.checkNothingLost()
-		})
-	}
-}
-
-// everyStatement breaks the first statement, the second and so on, until a
-// request ends without coming to the statement that was to break.
-func (w *world) everyStatement(o outcome, f fault) {
-	w.Helper()
-	var slowest time.Duration
-	n := 1
-	for ; n <= mostStatements && !w.Failed(); n++ {
-		todo := faulty.Fault{At: n, After: f.after}
-		if f.kill {
-			todo.Do = w.kill
-		}
-		happened := w.proxy.Arm(todo)
-		slowest = max(slowest, w.run(o))
-		if !w.soon(happened) {
-			break
-		}
-	}
-	w.proxy.Disarm()
-	w.Logf("%s, %s, %s: statements 1 to %d, the slowest request took %v", w.service, o.name, f.name, n-1, slowest.Round(time.Millisecond))
-	page.statements.add(w.service, o.name, f.name, n-1, seconds(slowest))
-}
-
-// soon waits for a fault of a service that is still at work when the request
-// has ended without it.
-func (w *world) soon(happened <-chan struct{}) bool {
-	select {
-	case <-happened:
-		return true
-	case <-time.After(300 * time.Millisecond):
-		return false
-	}
-}
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
-
-// mostStatements ends a series for services that are busy by themselves.
-const mostStatements = 12
-
-// checkNothingLost: every request has one result, which is signed once, and no
-// task is left.
-func (w *world) checkNothingLost() {
-	w.Helper()
-	for what, query := range map[string]string{
-		"requests without a result": `SELECT count(*) FROM countersign.request r WHERE NOT EXISTS
-			(SELECT FROM countersign.result x WHERE x.request_id = r.id)`,
-		"requests with two signed results": `SELECT count(*) FROM (SELECT request_id FROM countersign.audit_entry
-			WHERE kind = 'result' GROUP BY request_id HAVING count(*) > 1) twice`,
-		"results that are not the logged ones": `SELECT count(*) FROM countersign.result x WHERE NOT EXISTS
-			(SELECT FROM countersign.audit_entry e WHERE e.request_id = x.request_id AND e.kind = 'result' AND e.body = x.body)`,
-	} {
-		var n int
-		if err := w.db.QueryRow(query).Scan(&n); err != nil || n != 0 {
-			w.Errorf("%d %s, %v", n, what, err)
-		}
 	}
 }

@@ -258,8 +258,6 @@ func (w *world) refusal(ctx context.Context) error {
 	return err
 }
 
-const recipient = "0x00000000000000000000000000000000000000a1"
-
 // checkRefused: the API refuses a request, and says why.
 func (w *world) checkRefused(ctx context.Context) {
 	w.Helper()

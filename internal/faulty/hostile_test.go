@@ -35,9 +35,16 @@ type hostile struct {
 	table   string
 	columns map[string]string // name -> type
 	tried   map[string]int    // mutations that changed something, by kind
-	sent    int64             // transfers of all rounds, and how many ended
-	ended   int64
+	sent    int64             // requests of all rounds that may be carried out
+	ended   atomic.Int64      // how many of them ended
+	banned  int64             // requests that must not be
+	broken  atomic.Int64      // how many of them were
+	spent   spent             // whose limit is used up
 }
+
+// spent is a wallet with an account of which nothing more of a big amount may be
+// moved.
+type spent struct{ wallet, account string }
 
 // TestAttackHostileDatabase: while transfers are under way the superuser
 // changes, swaps, deletes and inserts again rows of a table, column by column,
@@ -54,7 +61,7 @@ func TestAttackHostileDatabase(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "")
 			h := &hostile{world: w, table: table, columns: map[string]string{}, tried: map[string]int{}}
-			w.another()
+			h.spend()
 			h.readColumns()
 			h.remember()
 			for range rounds {
@@ -66,12 +73,21 @@ func TestAttackHostileDatabase(t *testing.T) {
 	}
 }
 
-// another makes a second wallet and account, so that there is something to
-// exchange with.
-func (w *world) another() {
-	w.Helper()
-	wallet := w.create(message.KindWalletCreate, "", walletPayload(w.User))["wallet"]
-	w.create(message.KindAccountCreate, wallet, accountPayload("m/44'/60'/0'/0/0"))
+// spend makes a second wallet and account, so that there is something to
+// exchange with, and uses its limit up.
+func (h *hostile) spend() {
+	h.Helper()
+	h.spent.wallet = h.create(message.KindWalletCreate, "", walletPayload(h.User))["wallet"]
+	h.spent.account = h.create(message.KindAccountCreate, h.spent.wallet, accountPayload("m/44'/60'/0'/0/0"))["account"]
+	ctx, cancel := context.WithTimeout(h.Context(), time.Minute)
+	defer cancel()
+	first := world{
+		T: h.T, Running: h.Running, client: h.client, clients: h.clients, db: h.db, lifetime: h.lifetime,
+		wallet: h.spent.wallet, account: h.spent.account,
+	}
+	if signed, _ := first.transfers(ctx, int(spendable())+2, fmt.Sprint(transferValue)); signed != spendable() {
+		h.Fatalf("%d signed, the limit allows %d", signed, spendable())
+	}
 }
 
 func (h *hostile) readColumns() {
@@ -132,54 +148,120 @@ func (h *hostile) dropConstraints() {
 	}
 }
 
-// Transfers of one round, and how long each may take before it expires.
+// Requests of each kind in one round, transfers that may be signed, and how long
+// each may take before it expires.
 const (
 	transfersInRound = 24
+	othersInRound    = 3
 	hostileLifetime  = 8 * time.Second
 )
 
-// round lets transfers run while the table is spoilt.
+// round lets requests run while the table is spoilt.
 func (h *hostile) round() {
 	h.lifetime = hostileLifetime
 	ctx, cancel := context.WithTimeout(h.Context(), hostileLifetime+4*time.Second)
 	defer cancel()
 	var running sync.WaitGroup
-	var ended atomic.Int64
-	for i := range transfersInRound {
-		running.Go(func() {
-			// Some begin when the spoiling is under way already.
-			time.Sleep(time.Duration(i%4) * 200 * time.Millisecond)
-			nonce := h.nonce.Add(1)
-			r, err := h.submit(ctx, message.KindEthereumTransaction, h.wallet, h.account, transferPayload(nonce, "0x00000000000000000000000000000000000000a1", "1"))
-			if err == nil {
-				ended.Add(1)
-				h.checkEnd(r, nonce)
-			}
-		})
+	h.begin(ctx, &running, transfersInRound, h.mayTransfer)
+	for _, one := range []func(context.Context){h.mayCreateWallet, h.mayCreateAccount} {
+		h.begin(ctx, &running, othersInRound, one)
 	}
-	spoilt := make(chan struct{})
-	go func() {
-		defer close(spoilt)
-		for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && ctx.Err() == nil; {
-			h.spoil()
-			time.Sleep(2 * time.Millisecond)
-		}
-	}()
-	<-spoilt
+	h.sent += transfersInRound + 2*othersInRound
+	for _, what := range h.mustNot() {
+		h.begin(ctx, &running, othersInRound, func(ctx context.Context) { h.refused(ctx, what()) })
+		h.banned += othersInRound
+	}
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && ctx.Err() == nil; {
+		h.spoil()
+		time.Sleep(2 * time.Millisecond)
+	}
 	running.Wait()
-	h.sent, h.ended = h.sent+transfersInRound, h.ended+ended.Load()
 }
 
-// checkEnd accepts the asked transfer signed by the account, or a reason.
-func (h *hostile) checkEnd(r api.Request, nonce int64) {
-	if r.Status != message.StatusSigned {
-		if r.Result == nil || len(r.Result.Reasons) == 0 {
-			h.Errorf("request %s ended as %s without a reason", r.ID, r.Status)
-		}
-		return
+// begin sends requests of one kind; some when the spoiling is under way already.
+func (h *hostile) begin(ctx context.Context, running *sync.WaitGroup, times int, send func(context.Context)) {
+	for i := range times {
+		running.Go(func() {
+			time.Sleep(time.Duration(i%4) * 200 * time.Millisecond)
+			send(ctx)
+		})
 	}
-	if err := h.checkSigned(r, nonce); err != nil {
-		h.Errorf("request %s: %v in %s", r.ID, err, r.Result.Output)
+}
+
+// mustNot are requests that must not be carried out, whatever the database says.
+func (h *hostile) mustNot() []func() ask {
+	move := func(wallet, account, to, value string) func() ask {
+		return func() ask {
+			return ask{
+				kind: message.KindEthereumTransaction, wallet: wallet, account: account,
+				payload: transferPayload(h.nonce.Add(1), to, value),
+			}
+		}
+	}
+	return []func() ask{
+		move(h.wallet, h.account, denied, "1"),
+		move(h.wallet, h.account, recipient, large), // nobody votes
+		move(h.spent.wallet, h.spent.account, recipient, fmt.Sprint(transferValue)),
+		func() ask { return ask{kind: message.KindWalletCreate, payload: walletPayload("somebody")} },
+	}
+}
+
+// refused sends a request that must not be carried out.
+func (h *hostile) refused(ctx context.Context, a ask) {
+	r, err := h.send(ctx, a)
+	if err != nil {
+		return // it has not ended
+	}
+	if r.Status == message.StatusSigned || r.Status == message.StatusDone {
+		h.broken.Add(1)
+		h.Errorf("%s of %v ended as %s: %s", a.kind, a.payload, r.Status, r.Result.Output)
+	}
+}
+
+func (h *hostile) mayTransfer(ctx context.Context) {
+	nonce := h.nonce.Add(1)
+	h.may(ctx, sign(message.KindEthereumTransaction, transferPayload(nonce, recipient, "1"))(h.world),
+		message.StatusSigned, func(r api.Request) error { return h.checkSigned(r, nonce) })
+}
+
+// mayCreateWallet makes a wallet; the client knows by its id whether it is the one
+// that was asked for.
+func (h *hostile) mayCreateWallet(ctx context.Context) {
+	h.may(ctx, ask{kind: message.KindWalletCreate, payload: walletPayload(h.User)}, message.StatusDone, func(api.Request) error { return nil })
+}
+
+// mayCreateAccount makes the account again that there is: its address must be the
+// same.
+func (h *hostile) mayCreateAccount(ctx context.Context) {
+	h.may(ctx, ask{kind: message.KindAccountCreate, wallet: h.wallet, payload: accountPayload("m/44'/60'/0'/0/0")}, message.StatusDone, func(r api.Request) error {
+		var out struct{ Wallet, Address string }
+		if err := json.Unmarshal(r.Result.Output, &out); err != nil {
+			return err
+		}
+		if out.Address != h.address || out.Wallet != h.wallet {
+			return errors.New("another account was made")
+		}
+		return nil
+	})
+}
+
+// may sends a request that may be carried out: then what came out must be what
+// was asked for, or there is a reason.
+func (h *hostile) may(ctx context.Context, a ask, carriedOut message.Status, check func(api.Request) error) {
+	r, err := h.send(ctx, a)
+	if err != nil {
+		return // it has not ended
+	}
+	h.ended.Add(1)
+	switch {
+	case r.Status == carriedOut:
+		if err := check(r); err != nil {
+			h.Errorf("request %s: %v in %s", r.ID, err, r.Result.Output)
+		}
+	case r.Status == message.StatusSigned || r.Status == message.StatusDone:
+		h.Errorf("request %s for %s ended as %s", r.ID, a.kind, r.Status)
+	case len(r.Result.Reasons) == 0:
+		h.Errorf("request %s ended as %s without a reason", r.ID, r.Status)
 	}
 }
 
@@ -201,7 +283,7 @@ func (h *hostile) checkSigned(r api.Request, nonce int64) error {
 		return err
 	}
 	if !strings.EqualFold(from.Hex(), h.address) || tx.ChainId().Int64() != 1 || int64(tx.Nonce()) != nonce ||
-		tx.Value().Int64() != 1 || !strings.EqualFold(tx.To().Hex(), "0x00000000000000000000000000000000000000a1") {
+		tx.Value().Int64() != 1 || !strings.EqualFold(tx.To().Hex(), recipient) {
 		return errors.New("another transfer was signed")
 	}
 	return nil
@@ -335,5 +417,5 @@ func (h *hostile) report() {
 		}
 	}
 	h.Logf("%s: %d mutations: %s", h.table, total, strings.Join(lines, ", "))
-	page.hostile.add(h.table, total, strings.Join(lines, ", "), h.sent, h.ended)
+	page.hostile.add(h.table, total, strings.Join(lines, ", "), h.sent, h.ended.Load(), h.banned, h.broken.Load())
 }

@@ -162,6 +162,12 @@ func (w *world) restart(service string) {
 	w.Helper()
 	old := w.PIDs()[service]
 	w.stop(service)
+	w.awaitRestart(service, old)
+}
+
+// awaitRestart waits until a service runs under another process id.
+func (w *world) awaitRestart(service string, old int) {
+	w.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if pid := w.PIDs()[service]; pid > 0 && pid != old {
 			return

@@ -2,11 +2,15 @@ package faulty_test
 
 import (
 	"context"
-	"fmt"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,38 +18,68 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
-// TestReplicasUnderLoad: three instances of each policy service and of the
-// signing service share the work, while one of them is killed now and then:
-// every request ends, and exactly as many transfers are signed as the wallet's
-// limit allows.
+// TestReplicasUnderLoad: two instances of each service, or three, proposers
+// included, share the work, the clients go to all proposers, and one instance of
+// each is killed for good: every request ends, small transfers are all signed, and
+// exactly as many big ones as the wallet's limit allows.
 func TestReplicasUnderLoad(t *testing.T) {
-	t.Parallel()
-	requests := 150
-	if os.Getenv("COUNTERSIGN_LONG") != "" {
-		requests = 2000
+	for instances, name := range map[int]string{2: "two", 3: "three"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "")
+			var doomed []*exec.Cmd
+			for range instances - 1 {
+				doomed = nil // of each service the last one
+				for _, service := range services {
+					doomed = append(doomed, w.replica(service))
+				}
+			}
+			w.awaitProposers()
+			w.killed(doomed, name+" instances of each service, one of each is killed")
+			w.checkAllWorked(instances)
+		})
 	}
-	w := newWorld(t, "")
-	var doomed []*exec.Cmd
-	for _, service := range services[1:] {
-		w.replica(service)
-		doomed = append(doomed, w.replica(service))
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+}
+
+// killed sends transfers and kills instances one after the other meanwhile.
+func (w *world) killed(doomed []*exec.Cmd, what string) {
+	w.Helper()
+	m := mixOf()
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Minute)
 	defer cancel()
+	done := make(chan struct{})
 	go func() {
-		w.awaitResults(ctx, requests/10)
+		defer close(done)
+		// The wallet and the account count as well.
+		w.awaitResults(ctx, 2+(m.small+m.big)/10)
 		for _, r := range doomed {
-			_ = r.Process.Kill()
+			if err := r.Process.Kill(); err != nil {
+				w.Errorf("%s had ended before: %v", r.Path, err)
+			}
 			time.Sleep(100 * time.Millisecond)
 		}
 	}()
-	signed, rejected := w.transfers(ctx, requests, fmt.Sprint(transferValue))
-	if want := spendable(); signed != want || signed+rejected != int64(requests) {
-		t.Errorf("%d signed, %d rejected of %d requests; the limit allows %d", signed, rejected, requests, want)
+	w.mixed(ctx, what, m)
+	<-done
+}
+
+// awaitProposers waits until each proposer is ready.
+func (w *world) awaitProposers() {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	for i, c := range w.clients {
+		for {
+			err := c.Ready(ctx)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				w.Fatalf("proposer %d is not ready: %v", i, err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
 	}
-	w.checkNothingLost()
-	w.checkAllWorked()
-	page.load.add("three instances of each service, one of them killed", requests, signed, rejected, 0)
 }
 
 var health = regexp.MustCompile(`(?m)^health: .*$`)
@@ -58,8 +92,11 @@ func (w *world) replica(service string) *exec.Cmd {
 		w.Fatal(err)
 	}
 	config = health.ReplaceAll(config, []byte("health: 127.0.0.1:0"))
-	if service == message.RoleApproval { // which serves approvers too
-		config = regexp.MustCompile(`(?m)^( *address: 127\.0\.0\.1):\d+$`).ReplaceAll(config, []byte("$1:0"))
+	switch listen := regexp.MustCompile(`(?m)^( *address: )127\.0\.0\.1:\d+$`); service {
+	case message.RoleApproval: // which serves approvers too
+		config = listen.ReplaceAll(config, []byte("${1}127.0.0.1:0"))
+	case "proposer":
+		config = listen.ReplaceAll(config, []byte("${1}"+w.newProposer()))
 	}
 	path := filepath.Join(w.TempDir(), service+".yaml")
 	if err := os.WriteFile(path, config, 0o600); err != nil {
@@ -87,11 +124,81 @@ func (w *world) replica(service string) *exec.Cmd {
 	return cmd
 }
 
-// checkAllWorked makes sure that more than one signing instance took part.
-func (w *world) checkAllWorked() {
+// newProposer picks an address for one more proposer, to which the clients go as
+// well.
+func (w *world) newProposer() string {
 	w.Helper()
-	var n int
-	if err := w.db.QueryRow("SELECT count(DISTINCT instance) FROM countersign.intent").Scan(&n); err != nil || n < 2 {
-		w.Errorf("%d signing instances took part, %v", n, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.Fatal(err)
 	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		w.Fatal(err)
+	}
+	r := *w.Running
+	r.Proposer = "https://" + address
+	c, err := r.Client()
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.clients = append(w.clients, c)
+	return address
+}
+
+// checkAllWorked makes sure that each instance of each service took part: those
+// of the policy services and of the signing service have signed or begun
+// something, each proposer has taken a request.
+func (w *world) checkAllWorked(instances int) {
+	w.Helper()
+	found := map[string]map[string]bool{}
+	for _, query := range []string{
+		"SELECT sender, body FROM countersign.reply", "SELECT 'signing', convert_to(instance, 'UTF8') FROM countersign.intent",
+	} {
+		rows, err := w.db.Query(query)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for rows.Next() {
+			var service string
+			var body []byte
+			if err := rows.Scan(&service, &body); err != nil {
+				w.Fatal(err)
+			}
+			if found[service] == nil {
+				found[service] = map[string]bool{}
+			}
+			found[service][instanceOf(service, body)] = true
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			w.Fatal(err)
+		}
+	}
+	for _, service := range services[1:] {
+		if n := len(found[service]); n != instances {
+			w.Errorf("%d instances of %s took part, want %d: %v", n, service, instances, found[service])
+		}
+	}
+	for i := range w.clients {
+		if w.taken[i].Load() == 0 {
+			w.Errorf("proposer %d has taken no request", i)
+		}
+	}
+	if len(w.clients) != instances {
+		w.Errorf("there are %d proposers, want %d", len(w.clients), instances)
+	}
+}
+
+// instanceOf reads the instance's name out of an approval, a compact JWS.
+func instanceOf(service string, body []byte) string {
+	if service == message.RoleSigning {
+		return string(body)
+	}
+	var said struct{ Instance string }
+	if parts := strings.Split(string(body), "."); len(parts) == 3 {
+		if payload, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
+			_ = json.Unmarshal(payload, &said)
+		}
+	}
+	return said.Instance
 }
