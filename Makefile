@@ -24,7 +24,7 @@ test: prerequisites race ## test everything with the race detector
 	go test -race -timeout 20m ./...
 
 .PHONY: test-long
-test-long: test ## the tests, then every test that takes long (writes docs/reliability.md), then each fuzz test for FUZZTIME
+test-long: prerequisites race ## every test at full length (writes docs/reliability.md), then each fuzz test for FUZZTIME
 	COUNTERSIGN_LONG=1 COUNTERSIGN_RELIABILITY=$(CURDIR)/docs/reliability.md \
 		go test -race -count=1 -parallel 6 -timeout 60m ./...
 	scripts/fuzz $(FUZZTIME)
