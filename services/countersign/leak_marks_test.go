@@ -56,7 +56,7 @@ func attackPayloadLeftInLogs(t *testing.T, dir string) {
 		}
 	}
 	m.strangers(l)
-	m.searchLogs(dir)
+	searchLogs(m.T, m.search, dir)
 	m.searchHealth(dir)
 	if m.asked < 5+3*5 {
 		t.Errorf("only %d texts were searched", m.asked)
@@ -197,21 +197,6 @@ func (m *marks) search(where string, b []byte) {
 		if bytes.Contains(b, []byte(form)) {
 			m.Errorf("%s is in %s: %s", what, where, form)
 		}
-	}
-}
-
-func (m *marks) searchLogs(dir string) {
-	m.Helper()
-	logs, err := filepath.Glob(filepath.Join(dir, "logs", "*.log"))
-	if err != nil || len(logs) < 5 {
-		m.Fatalf("%d logs, %v", len(logs), err)
-	}
-	for _, name := range logs {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			m.Fatal(err)
-		}
-		m.search(name, b)
 	}
 }
 

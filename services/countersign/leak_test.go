@@ -63,7 +63,7 @@ func attackSecretLeftInResponses(t *testing.T, dir string) {
 		t.Fatalf("%d sealed records: the test has nothing to look for", n)
 	}
 	l.searchResponses()
-	l.searchLogs()
+	searchLogs(l.T, l.search, l.dir)
 	l.searchRows(db)
 }
 
@@ -317,17 +317,19 @@ func (l *leak) call(method, url, body string) []byte {
 	return b
 }
 
-func (l *leak) searchLogs() {
-	logs, err := filepath.Glob(filepath.Join(l.dir, "logs", "*.log"))
+// searchLogs has all that the services of a deployment have logged searched.
+func searchLogs(t *testing.T, search func(where string, b []byte), dir string) {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(dir, "logs", "*.log"))
 	if err != nil || len(logs) < 5 {
-		l.Fatalf("%d logs, %v", len(logs), err)
+		t.Fatalf("%d logs, %v", len(logs), err)
 	}
 	for _, name := range logs {
 		b, err := os.ReadFile(name)
 		if err != nil {
-			l.Fatal(err)
+			t.Fatal(err)
 		}
-		l.search(name, b)
+		search(name, b)
 	}
 }
 
