@@ -33,7 +33,7 @@ func (a *app) accountCreate() *cobra.Command {
 	c.Flags().StringVar(&p.Chain, "chain", "eip155:1", "chain, as a CAIP-2 id")
 	c.Flags().StringVar(&p.Curve, "curve", "secp256k1", "curve of the key")
 	c.Flags().StringVar(&p.Path, "path", "m/44'/60'/0'/0/0", "derivation path (BIP-32)")
-	c.Flags().StringVar(&p.Label, "label", "", "a name for people")
+	c.Flags().StringVar(&p.Label, "label", "", "a name for people, which stays in the request alone")
 	f.add(c)
 	return require(c, "wallet")
 }

@@ -123,7 +123,7 @@ func (a *app) requestList() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&status, "status", "", "only those with this status")
+	c.Flags().StringVar(&status, "status", "", "only those with this status: pending, waiting, signed, done, rejected, expired, cancelled or failed")
 	c.Flags().StringVar(&kind, "kind", "", "only those of this kind")
 	c.Flags().StringVar(&f.Wallet, "wallet", "", "only those of this wallet")
 	c.Flags().IntVar(&f.Limit, "limit", 0, "how many to show at most")

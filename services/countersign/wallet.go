@@ -19,7 +19,7 @@ func (a *app) walletCreate() *cobra.Command {
 	var label, owner string
 	var f submitFlags
 	c := &cobra.Command{
-		Use:   "create --label TEXT",
+		Use:   "create",
 		Short: "Make a wallet: a seed that nobody ever sees",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,7 +38,7 @@ func (a *app) walletCreate() *cobra.Command {
 			}}, f)
 		},
 	}
-	c.Flags().StringVar(&label, "label", "", "a name for people")
+	c.Flags().StringVar(&label, "label", "", "a name for people, which stays in the request alone")
 	c.Flags().StringVar(&owner, "owner", "", "the owner's user id (default: the profile's user)")
 	f.add(c)
 	return c
