@@ -104,6 +104,21 @@ func (q *Queue) AskAgain(ctx context.Context, request uuid.UUID, consumers []str
 	return nil
 }
 
+// AskWaiting gives requests that one of the consumers has parked to the others
+// once more, where these have no task for it and no reply of theirs names one of
+// the epochs. It makes at most limit tasks and returns how many.
+func (q *Queue) AskWaiting(ctx context.Context, consumers []string, epochs []message.EpochID, limit int) (asked int, err error) {
+	stmt, err := q.sql.askWaiting.On(ctx, q.db, nil)
+	if err == nil {
+		var told sql.NullString
+		err = stmt.QueryRowContext(ctx, textArray(consumers), epochArray(epochs), limit, strings.Join(consumers, ",")).Scan(&asked, &told)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("asking again for requests that wait: %w", err)
+	}
+	return asked, nil
+}
+
 // Unpark makes a consumer's task ready at once, also one that is being worked
 // on and parked at this moment: the task's version tells. Where there is no
 // open task it does nothing.

@@ -100,7 +100,7 @@ func (s *Service) hear(ctx context.Context, n queue.Notice) {
 // keepAsking asks policy services again for what is missing.
 func (s *Service) keepAsking(ctx context.Context) error {
 	return s.repeat(ctx, askTick, nil, func(ctx context.Context) error {
-		return errors.Join(s.askDue(ctx), s.askStalled(ctx))
+		return errors.Join(s.askDue(ctx), s.askStalled(ctx), s.reconsider(ctx))
 	})
 }
 

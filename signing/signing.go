@@ -79,6 +79,7 @@ type Service struct {
 	early    chan countersigned.Case
 
 	unpublished []countersigned.Hello // of the epoch loop alone
+	turnover    turnover              // of the asking loop alone
 }
 
 // New returns a service that does nothing before Run.

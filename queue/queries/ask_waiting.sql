@@ -1,0 +1,18 @@
+-- New tasks for requests that wait for people: for those consumers who have
+-- none, and whose replies name none of the epochs.
+WITH asked AS (
+    INSERT INTO countersign.task (consumer, request_id)
+    SELECT s.name, t.request_id
+    FROM countersign.task t
+    CROSS JOIN unnest($1::text[]) AS s (name)
+    WHERE t.consumer = ANY($1::text[]) AND t.state = 1
+      AND (SELECT count(*) FROM countersign.task o WHERE o.request_id = t.request_id AND o.consumer = s.name) = 0
+      AND (SELECT count(*) FROM countersign.reply p
+           WHERE p.request_id = t.request_id AND p.sender = s.name AND p.epochs && $2::bytea[]) = 0
+      AND (SELECT count(*) FROM countersign.result x WHERE x.request_id = t.request_id) = 0
+      AND (SELECT r.expires_at > now() FROM countersign.request r WHERE r.id = t.request_id)
+    LIMIT $3
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT count(*), CASE WHEN count(*) > 0 THEN pg_notify('countersign_task', $4) END FROM asked
