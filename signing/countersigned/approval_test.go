@@ -394,6 +394,20 @@ func TestExpiredStatement(t *testing.T) {
 	wantCode(t, w.verify(asked, replies), countersigned.Expired, message.RoleSigning, countersigned.CodeExpired)
 	rejection := reply(w.roles["fraud"].Reject(asked, w.clock.Now(), "deny_list"))
 	wantCode(t, w.verify(asked, []countersigned.Reply{rejection}), countersigned.Rejected, "fraud", "deny_list")
+	late := reply(w.roles["authorization"].Reject(asked, w.clock.Now(), countersigned.CodeExpired))
+	wantCode(t, w.verify(asked, []countersigned.Reply{late}), countersigned.Expired, "authorization", countersigned.CodeExpired)
+	if f := w.verify(asked, []countersigned.Reply{late, rejection}); f.Ruling != countersigned.Rejected {
+		t.Errorf("%v, although one role rejects for more than the time", f.Ruling)
+	}
+}
+
+// TestRejectionBeforeTheTime: a role that calls a statement late which is not, by
+// the signing service's clock, rejects it.
+func TestRejectionBeforeTheTime(t *testing.T) {
+	w := newWorld(t)
+	asked := w.transfer()
+	early := reply(w.roles["fraud"].Reject(asked, w.clock.Now(), countersigned.CodeExpired))
+	wantCode(t, w.verify(asked, []countersigned.Reply{early}), countersigned.Rejected, "fraud", countersigned.CodeExpired)
 }
 
 func TestAnotherRequestsBodyUnderAnId(t *testing.T) {

@@ -238,7 +238,8 @@ func (x *examination) parse() (transaction.Parsed, error) {
 
 // rejected looks for a verified rejection of this very envelope. Its lifetime
 // and policy version do not matter: a role that has rejected never approves
-// the same envelope again.
+// the same envelope again. One that says no more than what this service's clock
+// says too, that the statement's time is over, is an expiry.
 func (x *examination) rejected() (Finding, bool) {
 	f := Finding{Ruling: Rejected}
 	seen := map[string]bool{}
@@ -254,7 +255,15 @@ func (x *examination) rejected() (Finding, bool) {
 		seen[a.Role] = true
 		f.Reasons = append(f.Reasons, reasonsOf(a)...)
 	}
+	if x.unreadable == nil && x.overtime() && onlyLate(f.Reasons) {
+		f.Ruling = Expired
+	}
 	return f, len(f.Approvals) > 0
+}
+
+// onlyLate says that the roles found nothing wrong but the time.
+func onlyLate(reasons []message.RoleReason) bool {
+	return !slices.ContainsFunc(reasons, func(r message.RoleReason) bool { return r.Code != CodeExpired })
 }
 
 // maxReasons and maxCode bound, with maxDetail, what one role's rejection adds
