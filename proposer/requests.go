@@ -234,6 +234,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, user string) error
 		if err != nil {
 			return err
 		}
+		out.Payload = nil // a page of large ones would be too long
 		page.Requests = append(page.Requests, out)
 	}
 	writeJSON(w, http.StatusOK, mediaType, page)

@@ -58,6 +58,7 @@ func (s *Server) request(ctx context.Context, v queue.View) (api.Request, error)
 	}
 	out := newRequest(v.Submission, statement, envelope.Received)
 	out.Wallet, out.Account = subjects(statement, message.Sum(envelope.Statement))
+	out.Payload = statement.Payload
 	out.Decisions = s.decisions(v)
 	if v.Result != nil {
 		out.Result = s.result(ctx, v)

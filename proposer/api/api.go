@@ -18,12 +18,14 @@ import (
 // account.create, Wallet or Account is the id of what will be made: it is the
 // statement's hash, so it is known at once. Decisions are those that are there
 // already; an answer to a call that waited for a signature leaves them out, for
-// then every role has approved.
+// then every role has approved. Payload is what was asked for, as the statement
+// has it; lists leave it out, and so may answers to a POST of the request.
 type Request struct {
 	ID        string         `json:"id"`
 	Kind      message.Kind   `json:"kind"`
 	Wallet    string         `json:"wallet"`
 	Account   string         `json:"account,omitempty"`
+	Payload   jsontext.Value `json:"payload,omitempty"`
 	Status    message.Status `json:"status"`
 	Submitted message.Time   `json:"submitted"`
 	Expires   message.Time   `json:"expires"`

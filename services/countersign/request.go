@@ -65,6 +65,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s submission, f subm
 	if r, err = await(ctx, c, r, f.wait-firstLook); err != nil {
 		return advise(fmt.Errorf("waiting for request %s: %w", statement.ID, err), "it goes on without you: countersign request watch %s", statement.ID)
 	}
+	r.Payload = nil // whoever asks has just said it
 	return a.showRequest(r, f.wait > 0)
 }
 
@@ -254,6 +255,9 @@ func writeRequest(w io.Writer, r api.Request) {
 	}
 	if r.Account != "" {
 		fmt.Fprintf(w, "account  %s\n", r.Account)
+	}
+	if len(r.Payload) > 0 {
+		fmt.Fprintf(w, "payload  %s\n", r.Payload)
 	}
 	for _, d := range r.Decisions {
 		fmt.Fprintf(w, "  %-14s %s\n", d.Role, d.Decision)
