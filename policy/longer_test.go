@@ -25,6 +25,17 @@ const pastEvery = 30 * time.Minute
 // requests, up to now.
 func (w *world) livePast(count int) {
 	w.t.Helper()
+	ages := make([]time.Duration, count)
+	for i := range ages {
+		ages[i] = time.Duration(count-1-i) * pastEvery
+	}
+	w.pastOf(deploymenttest.User, ages...)
+}
+
+// pastOf appends to the role's chain what it has approved of a user's, so long ago
+// each.
+func (w *world) pastOf(user string, ages ...time.Duration) {
+	w.t.Helper()
 	chain, err := history.New(role, w.Deployment.Keyrings[role], w.As(role), slog.New(slog.DiscardHandler))
 	must(w.t, err)
 	must(w.t, chain.CatchUp(w.t.Context(), func(history.Entry) error { return nil }))
@@ -37,15 +48,15 @@ func (w *world) livePast(count int) {
 		Records []record `json:"records"`
 	}
 	writer, e := ledger.New(nil), entry{Version: message.Version}
-	for i := range count {
-		at := w.clock.Now().Add(-time.Duration(count-1-i) * pastEvery)
+	for i, age := range ages {
+		at := w.clock.Now().Add(-age)
 		body, err := writer.Record(ledger.Event{
-			Envelope: message.Sum(fmt.Append(nil, "past", i)), Kind: message.KindEthereumTransaction,
-			User: deploymenttest.User, Wallet: "gone", Account: "gone", Expires: at.Add(time.Hour),
+			Envelope: message.Sum(fmt.Append(nil, "past", user, i)), Kind: message.KindEthereumTransaction,
+			User: user, Wallet: "gone", Account: "gone", Expires: at.Add(time.Hour),
 			Amounts: []exposure.Amount{{Asset: deploymenttest.Ether, Amount: big.NewInt(1)}},
 		}, systemclock.Moment{Late: at})
 		must(w.t, err)
-		if e.Records = append(e.Records, record{"decider", body}); len(e.Records) == 200 || i == count-1 {
+		if e.Records = append(e.Records, record{"decider", body}); len(e.Records) == 200 || i == len(ages)-1 {
 			raw, err := message.Encode(e)
 			must(w.t, err)
 			must(w.t, chain.Append(w.t.Context(), raw))
@@ -83,21 +94,21 @@ func (i *instance) wants(verdict message.Decision) {
 func TestDocumentThatLooksFurtherBack(t *testing.T) {
 	w := initialised(t)
 	w.livePast(8192 + 10) // so that much goes: see the ledger's sweeps
-	daily, monthly := int(24*time.Hour/pastEvery), int(ledger.Retention/pastEvery)
+	daily, monthly := int(24*time.Hour/pastEvery), int(ledger.Lookback/pastEvery)
 
 	w.atMost(2, daily+1, 24*time.Hour)
 	a, b := w.start(fraud.New(w.clock.watch())), w.start(fraud.New(w.clock.watch()))
 	a.wants(message.Approve)
 	b.wants(message.Reject)
 
-	w.atMost(3, monthly+3, ledger.Retention)
+	w.atMost(3, monthly+3, ledger.Lookback)
 	b.wants(message.Approve)
 	restarted := w.start(fraud.New(w.clock.watch()))
 	a.wants(message.Approve)
 	for _, i := range []*instance{a, b, restarted} {
 		i.wants(message.Reject)
 	}
-	w.atMost(4, monthly+4, ledger.Retention)
+	w.atMost(4, monthly+4, ledger.Lookback)
 	restarted.wants(message.Approve)
 	b.wants(message.Reject)
 

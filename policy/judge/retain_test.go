@@ -124,13 +124,13 @@ func TestRetainWhileMarked(t *testing.T) {
 	w.Mark()
 	w.replay(w.Judge, bodies[8999:])
 	w.Retain(w.within(day, 10))
-	w.exact(w.Judge, ledger.Retention)
+	w.exact(w.Judge, ledger.Lookback)
 	w.Undo()
 	w.Mark()
 	w.replay(w.Judge, bodies[8999:])
-	w.exact(w.Judge, ledger.Retention)
+	w.exact(w.Judge, ledger.Lookback)
 	w.Keep()
-	if w.Retain(w.within(ledger.Retention, 10)) {
+	if w.Retain(w.within(ledger.Lookback, 10)) {
 		t.Fatal("nothing went")
 	}
 }
@@ -140,8 +140,8 @@ func TestRetainWhileMarked(t *testing.T) {
 func TestNothingIsForgottenUnlessTold(t *testing.T) {
 	w := newWorld(t, message.RoleFraud)
 	w.replay(w.Judge, w.hourly(9000))
-	w.exact(w.Judge, ledger.Retention)
+	w.exact(w.Judge, ledger.Lookback)
 	w.Forget()
 	w.replay(w.Judge, w.hourly(9000))
-	w.exact(w.Judge, ledger.Retention)
+	w.exact(w.Judge, ledger.Lookback)
 }

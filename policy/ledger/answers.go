@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"math"
 	"math/big"
 	"time"
 
@@ -69,5 +70,11 @@ const (
 	ScopeDestination = "destination"
 )
 
-// Retention is the longest window that can be asked for: 31 days.
-const Retention = 744 * time.Hour
+const (
+	// Longest is the longest window that there is, some 292 years: no rule can write
+	// a longer duration down.
+	Longest = time.Duration(math.MaxInt64)
+	// Lookback is how far back is looked where nobody says how far, for habits and
+	// for nonces that were used before: 31 days.
+	Lookback = 744 * time.Hour
+)

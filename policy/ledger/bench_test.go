@@ -70,7 +70,7 @@ func (c *crowd) event(at time.Time) ledger.Event {
 var past = sync.OnceValue(func() (bodies [][]byte) {
 	c, l := newCrowd(), ledger.New(nil)
 	for i := range million {
-		at := start.Add(-ledger.Retention + time.Duration(i+1)*(ledger.Retention/(million+1)))
+		at := start.Add(-ledger.Lookback + time.Duration(i+1)*(ledger.Lookback/(million+1)))
 		body, err := l.Record(c.event(at), clock.Moment{Late: at})
 		if err != nil {
 			panic(err)
@@ -105,7 +105,7 @@ func replayed(b *testing.B, window time.Duration) (*ledger.Ledger, *machine) {
 func BenchmarkReplayMillion(b *testing.B) {
 	past()
 	before := heap()
-	for _, window := range []time.Duration{ledger.Retention, ledger.LeastRetention} {
+	for _, window := range []time.Duration{ledger.Lookback, ledger.LeastRetention} {
 		b.Run(window.String(), func(b *testing.B) {
 			for b.Loop() {
 				l, _ := replayed(b, window)
@@ -125,7 +125,7 @@ func BenchmarkReplayMillion(b *testing.B) {
 func BenchmarkSumAmongMillion(b *testing.B) {
 	past()
 	before := heap()
-	l, m := replayed(b, ledger.Retention)
+	l, m := replayed(b, ledger.Lookback)
 	c := newCrowd()
 	one := func(i int) {
 		m.pass(time.Second)
@@ -135,7 +135,7 @@ func BenchmarkSumAmongMillion(b *testing.B) {
 		if i%2 == 0 {
 			scope, id = ledger.ScopeWallet, e.Wallet
 		}
-		window := ledger.Retention
+		window := ledger.Lookback
 		if i%4 < 2 {
 			window = 24 * time.Hour
 		}
@@ -158,7 +158,7 @@ func BenchmarkSumAmongMillion(b *testing.B) {
 func BenchmarkAllSignals(b *testing.B) {
 	past()
 	before := heap()
-	l, m := replayed(b, ledger.Retention)
+	l, m := replayed(b, ledger.Lookback)
 	c := newCrowd()
 	one := func() {
 		m.pass(time.Second)
@@ -186,7 +186,7 @@ func BenchmarkAllSignals(b *testing.B) {
 // askAll returns every answer there is about an event.
 func askAll(v *ledger.View, e ledger.Event) (out []any) {
 	const day = 24 * time.Hour
-	for _, window := range []time.Duration{time.Hour, day, ledger.Retention} {
+	for _, window := range []time.Duration{time.Hour, day, ledger.Lookback} {
 		for scope, id := range map[string]string{
 			ledger.ScopeUser: e.User, ledger.ScopeWallet: e.Wallet, ledger.ScopeAccount: e.Account, ledger.ScopeAsset: "",
 		} {

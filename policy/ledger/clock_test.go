@@ -13,7 +13,10 @@ import (
 	"github.com/countersign/countersign/policy/ledger"
 )
 
-const day = 24 * time.Hour
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+)
 
 // chain is a role's records as all replicas see them.
 type chain struct {
@@ -117,7 +120,7 @@ func (r *replica) approves(e ledger.Event) bool {
 // recollect has all that is older than the window go as soon as may be, and reads
 // all records again where one has gone that counts.
 func (r *replica) recollect() {
-	r.ledger.Retain(ledger.Retention)
+	r.ledger.Retain(ledger.Longest)
 	r.ledger.Retain(r.window) // shorter, so that the next record sweeps
 	if r.ledger.Complete(r.window) {
 		return
@@ -142,7 +145,7 @@ func (r *replica) want(approved bool, amount int64) {
 
 // eachWindow runs a test with windows of several lengths.
 func eachWindow(t *testing.T, test func(t *testing.T, window time.Duration)) {
-	for _, window := range []time.Duration{time.Hour, day, ledger.Retention} {
+	for _, window := range []time.Duration{time.Hour, day, 32 * day, year} {
 		t.Run(window.String(), func(t *testing.T) { test(t, window) })
 	}
 }
@@ -210,7 +213,7 @@ func TestAttackVelocityStartedWithClockAhead(t *testing.T) {
 	eachWindow(t, func(t *testing.T, window time.Duration) {
 		c := new(chain)
 		c.replica(t, window, 0, 0).want(true, 100)
-		started := c.replica(t, window, 0, 2*ledger.Retention)
+		started := c.replica(t, window, 0, max(2*window, 2*ledger.Lookback))
 		e := c.request(1)
 		if got := started.ledger.View(e, started.read()).Sum(ledger.ScopeWallet, "w", "eth", window); got.Sign() != 0 {
 			t.Fatalf("%v counts by a clock that is far ahead", got)

@@ -23,3 +23,18 @@ func ScanAsDecoded(body []byte) (scanned bool, err error) {
 	}
 	return true, nil
 }
+
+// Remembers reports whether all events of some keys, which share them, are still
+// known when the keys are asked for by turns.
+func Remembers(events, keys int) bool {
+	var c cache
+	for turn := range 3 * keys {
+		g := c.take(key{users, uint32(turn % keys)})
+		if turn >= keys && len(g.ids) == 0 {
+			return false
+		}
+		g.ids = make([]uint32, events/keys)
+		c.charge(g, events)
+	}
+	return true
+}

@@ -39,7 +39,7 @@ func TestAttackManyDestinations(t *testing.T) {
 		if n%10 == 0 {
 			askAll(v, e)
 		}
-		if !v.FirstUse(e.Moves[0].Account) || v.Duplicates(ledger.Retention) != 0 || v.Count(ledger.ScopeUser, "u", "", ledger.Retention) != n {
+		if !v.FirstUse(e.Moves[0].Account) || v.Duplicates(ledger.Lookback) != 0 || v.Count(ledger.ScopeUser, "u", "", ledger.Lookback) != n {
 			t.Fatalf("event %d is not new", n)
 		}
 		body, err := l.Record(e, m.read())
@@ -127,5 +127,17 @@ func TestTimesToAndFro(t *testing.T) {
 	}
 	if got := v.Count(ledger.ScopeUser, "u", "", day); got != 20 {
 		t.Errorf("%d within a day", got)
+	}
+}
+
+// TestManyEventsOfFew: where two or three users make millions of requests, each
+// time one asks the others' are not forgotten.
+func TestManyEventsOfFew(t *testing.T) {
+	for _, events := range []int{1000, 1 << 20, 8 << 20} {
+		for keys := 2; keys < 4; keys++ {
+			if !ledger.Remembers(events, keys) {
+				t.Errorf("%d events of %d users are gone through again", events, keys)
+			}
+		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package ledger knows what a role has approved: the fold of its chained
-// records. It answers for any window of at most 31 days how much and how often
-// users, wallets, accounts, the deployment and destinations were concerned, and
-// what is unusual about a request.
+// records. It answers for any window how much and how often users, wallets,
+// accounts, the deployment and destinations were concerned, and what is unusual
+// about a request.
 //
 // It trusts the records, which the caller has verified, and the clock only as
 // far as internal/clock does. It never reads a database, decides nothing, and
@@ -49,7 +49,8 @@ type Ledger struct {
 }
 
 // place is where the event of an envelope is, for as long as the envelope may be
-// approved again. Where the event is over, the envelope is known all the same.
+// approved again. Where the event is over, the envelope is known all the same,
+// for 31 days more at most.
 type place struct {
 	run     *run // nil: it is over
 	event   uint32
@@ -58,6 +59,10 @@ type place struct {
 }
 
 func (p place) there() bool { return p.run != nil && p.event >= p.run.first }
+
+// outlive has a place whose event is over end some time after a moment: nobody
+// fills memory with requests that never expire.
+func (p *place) outlive(at int64) { p.run, p.expires = nil, min(p.expires, at+wholeSeconds(Lookback)) }
 
 // step is what one record has changed.
 type step struct {
@@ -98,7 +103,7 @@ func New(watch *clock.Watch) *Ledger {
 	watch.Read() // from now on a jump is one
 	l := &Ledger{
 		watch: watch, seed: maphash.MakeSeed(), where: map[message.Hash]place{},
-		keep: wholeSeconds(Retention), gone: cut{math.MinInt64, math.MinInt64},
+		keep: wholeSeconds(Longest), gone: cut{math.MinInt64, math.MinInt64},
 	}
 	for s := range l.names {
 		l.names[s] = newNames(l.seed)
@@ -241,7 +246,10 @@ func (l *Ledger) insert(r *record, e *numbered, at int64, s *step) {
 		p.event = p.run.append(&e.facts, e.destinations, at, m.Elapsed)
 		s.run = p.run
 	}
-	p.expires = min(r.Expires.Unix(), at+wholeSeconds(Retention)) // nobody fills memory with requests that never expire
+	p.expires = r.Expires.Unix()
+	if !p.there() {
+		p.outlive(at)
+	}
 	l.where[r.Envelope] = p
 }
 
@@ -310,7 +318,7 @@ func (l *Ledger) sweep() {
 		case p.expires <= expired:
 			delete(l.where, envelope)
 		case p.run != nil && !p.there():
-			p.run = nil // which holds much memory
+			p.outlive(l.newest) // a run holds much memory
 			l.where[envelope] = p
 		}
 	}

@@ -76,7 +76,7 @@ func (m *model) view(e ledger.Event, now clock.Moment) *view {
 // within are the events that count for a window.
 func (v *view) within(window time.Duration) (out []counted) {
 	for _, c := range v.events {
-		if c.at > v.now.Sure.Sub(start)-window && c.heard > v.now.Elapsed-window {
+		if v.now.Sure.Sub(start)-c.at < window && v.now.Elapsed-c.heard < window {
 			out = append(out, c)
 		}
 	}
@@ -186,7 +186,7 @@ func (v *view) Habit(scope, asset string, amount *big.Int) (h ledger.Habit) {
 	if scope == ledger.ScopeWallet {
 		id = v.e.Wallet
 	}
-	past := v.of(scope, id, ledger.Retention)
+	past := v.of(scope, id, ledger.Lookback)
 	past = slices.DeleteFunc(past, func(c counted) bool { return len(amounts(c, scope, id, asset)) == 0 })
 	slices.SortStableFunc(past, func(a, b counted) int { return int((b.at - a.at) / time.Second) })
 	past = past[:min(128, len(past))]
@@ -225,7 +225,7 @@ func (v *view) Nonce() (n ledger.Nonce) {
 		}
 		n.Known, n.Next = true, max(n.Next, *c.Nonce+1)
 	}
-	for _, c := range v.of(ledger.ScopeAccount, v.e.Account, ledger.Retention) {
+	for _, c := range v.of(ledger.ScopeAccount, v.e.Account, ledger.Lookback) {
 		if v.e.Nonce != nil && c.Nonce != nil && *c.Nonce == *v.e.Nonce {
 			n.Reused = true
 			n.Replaces = n.Replaces && c.Content == v.e.Content && c.FeePerGas.Cmp(v.e.FeePerGas) < 0
@@ -256,7 +256,9 @@ var (
 	_ answers = (*view)(nil)
 )
 
-var windows = []time.Duration{time.Minute, 24 * time.Hour, 100 * time.Hour, ledger.Retention}
+var windows = []time.Duration{
+	time.Minute, 24 * time.Hour, 100 * time.Hour, ledger.Lookback, 32 * day, year, ledger.Longest,
+}
 
 // ask asks everything there is about an event, for windows of which the last is
 // the longest.
@@ -281,7 +283,7 @@ func ask(v answers, e ledger.Event, windows []time.Duration) map[string]string {
 	n := v.Nonce()
 	say(n.Known, "nonce known")
 	say(n.Next, "next nonce")
-	if !slices.Contains(windows, ledger.Retention) {
+	if !slices.Contains(windows, ledger.Lookback) {
 		return out
 	}
 	for _, scope := range []string{"user", "wallet"} {
@@ -330,13 +332,23 @@ func TestLedgerAgainstModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			newComparison(t, seed).run(200, 1, 8*time.Hour)
 		})
+		t.Run(fmt.Sprint(seed, "-over-years"), func(t *testing.T) {
+			newComparison(t, seed).run(100, 1, 40*day)
+		})
 	}
 }
 
 // TestLedgerAgainstModelForLong: so do they when events are dropped and envelopes
 // forgotten again and again.
 func TestLedgerAgainstModelForLong(t *testing.T) {
-	newComparison(t, 7).run(10000, 833, 30*time.Minute)
+	for window, most := range map[time.Duration]time.Duration{ledger.Lookback: 30 * time.Minute, year: 6 * time.Hour} {
+		t.Run(window.String(), func(t *testing.T) {
+			c := newComparison(t, 7)
+			c.windows = windows[:slices.Index(windows, window)+1]
+			c.ledger.Retain(window)
+			c.run(10000, 833, most)
+		})
+	}
 }
 
 // comparison does the same with a ledger and the model.
@@ -348,19 +360,26 @@ type comparison struct {
 	other  *ledger.Ledger // of a process that has an older time
 	model  *model
 	older  int // how often times on records went back
+	// windows are what is asked for, and jump how far clocks are set.
+	windows []time.Duration
+	jump    time.Duration
 
 	records, kept [][]byte // all of them, and those before the mark
 }
 
 func newComparison(t *testing.T, seed uint64) *comparison {
-	c := &comparison{t: t, random: rand.New(rand.NewPCG(seed, 1)), machine: newMachine(), model: &model{}, other: ledger.New(nil)}
+	c := &comparison{
+		t: t, random: rand.New(rand.NewPCG(seed, 1)), machine: newMachine(), model: &model{}, other: ledger.New(nil),
+		windows: windows, jump: 50 * time.Hour,
+	}
 	c.ledger = ledger.New(c.watch())
 	return c
 }
 
 func (c *comparison) run(steps, askEvery int, most time.Duration) {
+	c.jump = max(c.jump, 6*most)
 	for i := range steps {
-		c.pass(time.Duration(c.random.Int64N(int64(most/time.Second))) * time.Second)
+		c.pass(c.seconds(most))
 		c.happen()
 		from := 0
 		if askEvery > 1 {
@@ -375,11 +394,16 @@ func (c *comparison) run(steps, askEvery int, most time.Duration) {
 	}
 }
 
+// seconds are a random time below a bound.
+func (c *comparison) seconds(below time.Duration) time.Duration {
+	return time.Duration(c.random.Int64N(int64(below/time.Second))) * time.Second
+}
+
 // happen sets a clock, or ends a batch.
 func (c *comparison) happen() {
 	switch c.random.IntN(12) {
 	case 0:
-		c.set(start.Add(c.elapsed + time.Duration(c.random.IntN(100)-50)*time.Hour))
+		c.set(start.Add(c.elapsed + c.seconds(2*c.jump) - c.jump))
 	case 1, 2:
 		c.set(start.Add(c.elapsed))
 	case 3:
@@ -402,7 +426,7 @@ func (c *comparison) happen() {
 
 func (c *comparison) compare(e ledger.Event) {
 	c.t.Helper()
-	c.compareWithin(e, windows)
+	c.compareWithin(e, c.windows)
 }
 
 func (c *comparison) compareWithin(e ledger.Event, windows []time.Duration) {
@@ -426,7 +450,7 @@ func (c *comparison) approve(e ledger.Event) {
 	made, maker := now, c.ledger
 	if c.older < 7 && c.random.IntN(50) == 0 {
 		c.older++
-		made, maker = clock.Moment{Late: now.Late.Add(-time.Duration(c.random.IntN(50)) * time.Hour)}, c.other
+		made, maker = clock.Moment{Late: now.Late.Add(-c.seconds(c.jump))}, c.other
 	}
 	body, err := maker.Record(e, made)
 	if err != nil {

@@ -113,7 +113,7 @@ func decodeRecord(body []byte) (record, error) {
 	}
 	r = record{
 		Version: old.Version, Envelope: old.Envelope, Wallet: old.Wallet, Time: old.Time, Amounts: old.Amounts,
-		Expires: message.At(old.Time.Add(Retention)),
+		Expires: message.At(old.Time.Add(Lookback)),
 	}
 	if r.Version != versionAmounts || r.Wallet == "" {
 		return record{}, errors.New("version or wallet is wrong")

@@ -7,9 +7,9 @@ import "time"
 const LeastRetention = 24 * time.Hour
 
 // Retain says how long events are kept from now on: for a window, but at least
-// for LeastRetention and at most for Retention, which is what New keeps. What
-// that makes too old goes after the next record that counts for good. What is
-// gone does not come back: see Complete.
+// for LeastRetention. Unless it is called they are kept for Longest. What that
+// makes too old goes after the next record that counts for good. What is gone
+// does not come back: see Complete.
 func (l *Ledger) Retain(window time.Duration) {
 	keep := wholeSeconds(max(window, LeastRetention))
 	if keep < l.keep {

@@ -104,7 +104,8 @@ type cut struct{ at, heard int64 }
 // this process heard of it.
 func (r *run) over(id uint32, c cut) bool {
 	from, i := r.chunkOf(id)
-	return int64(from.at[i]) <= c.at || int64(from.heard[i]) <= c.heard
+	at := from.at[i]
+	return (int64(at) <= c.at && at != beyond) || int64(from.heard[i]) <= c.heard
 }
 
 // append adds an event, which is not older than the last one, and returns its
@@ -135,8 +136,12 @@ func (r *run) append(f *facts, destinationIDs []uint32, at int64, heard time.Dur
 	return id
 }
 
-// clamp bounds what a record may say: no clock gets there.
-func clamp(seconds int64) uint32 { return uint32(min(max(seconds, 0), math.MaxUint32)) }
+// beyond stands for all times from the year 2106 on. By the time on it such an
+// event is never over.
+const beyond = math.MaxUint32
+
+// clamp bounds what a record may say.
+func clamp(seconds int64) uint32 { return uint32(min(max(seconds, 0), beyond)) }
 
 // room returns the last chunk, or a new one; a full one needs no reserve.
 func (r *run) room() *chunk {

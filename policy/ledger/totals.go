@@ -133,7 +133,7 @@ func (r *run) total(k key, asset uint32, window int64, c cut) *total {
 		t.from--
 		r.count(g, t, t.from, +1)
 	}
-	r.totals[k.scope].charge(g)
+	r.totals[k.scope].charge(g, int(r.next-r.first))
 	return t
 }
 
@@ -239,7 +239,10 @@ type cache struct {
 	scratch    big.Int
 }
 
-// maxCost is how much one generation may cost, in units of about 4 bytes: 5 MiB.
+// maxCost is how much one generation may cost, in units of about 4 bytes: 5 MiB,
+// or where there are more events than that, as much as the ids of all of them.
+// Else the few who make a million would take turns, and all of theirs be gone
+// through each time.
 const (
 	maxCost   = 5 << 18
 	groupCost = 40
@@ -272,11 +275,11 @@ func (c *cache) take(k key) *group {
 	return g
 }
 
-// charge counts what a group costs that was taken.
-func (c *cache) charge(g *group) {
+// charge counts what a group costs that was taken, where there are so many events.
+func (c *cache) charge(g *group, events int) {
 	cost := groupCost + len(g.ids) + totalCost*len(g.totals)
 	c.cost, g.charged = c.cost+cost-g.charged, cost
-	if c.cost > maxCost {
+	if c.cost > max(maxCost, events) {
 		c.old, c.young, c.cost = c.young, nil, 0
 	}
 }

@@ -78,9 +78,14 @@ func (v *View) eachTotal(scope, id string, asset uint32, window time.Duration, d
 	}
 }
 
-// wholeSeconds of a window, at most the longest.
+// wholeSeconds of a window, one that is begun included. Even of the longest they
+// are about 2^33: no time less a window comes near the bounds of an int64.
 func wholeSeconds(window time.Duration) int64 {
-	return int64((min(max(window, 0), Retention) + time.Second - 1) / time.Second)
+	seconds := int64(max(window, 0) / time.Second)
+	if window > 0 && window%time.Second != 0 {
+		seconds++
+	}
+	return seconds
 }
 
 // keyOf returns the key of a scope and id, if there is anything of it.
@@ -227,7 +232,7 @@ func (v *View) Habit(scope, asset string, amount *big.Int) Habit {
 
 // latest adds the latest amounts of a run.
 func (v *View) latest(past []earlier, r *run, k key, asset uint32) []earlier {
-	c := cutoff(v.moment, wholeSeconds(Retention))
+	c := cutoff(v.moment, wholeSeconds(Lookback))
 	id, ok := r.head(k)
 	for found, looked := 0, 0; ok && found < habitSize && looked < habitReach && !r.over(id, c); looked++ {
 		f := r.read(id)
@@ -260,7 +265,7 @@ func (v *View) Nonce() (n Nonce) {
 // reuse reports whether a nonce was approved for another envelope, and whether
 // the event is a replacement of all that were.
 func (v *View) reuse(account uint32, nonce uint64) (reused, replaces bool) {
-	c := cutoff(v.moment, wholeSeconds(Retention))
+	c := cutoff(v.moment, wholeSeconds(Lookback))
 	replaces = true
 	for _, r := range v.l.runs {
 		_, id, ok := r.findNonce(account, nonce)

@@ -67,7 +67,7 @@ func TestNonce(t *testing.T) {
 			if got := l.View(c.e, m.read()).Nonce(); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
-			m.pass(ledger.Retention)
+			m.pass(ledger.Lookback)
 			c.want.Reused, c.want.Replaces = false, false
 			if got := l.View(c.e, m.read()).Nonce(); got != c.want {
 				t.Errorf("after 31 days: got %+v, want %+v", got, c.want)
@@ -106,7 +106,7 @@ func TestAttackLookalike(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, m := approved(t, c.past...)
-			m.pass(100 * ledger.Retention) // for ever
+			m.pass(100 * ledger.Lookback) // for ever
 			got, ok := l.View(to(c.destination, "w"), m.read()).Lookalike(c.destination)
 			if got != c.want || ok != (c.want != "") {
 				t.Errorf("got %q, %v, want %q", got, ok, c.want)
@@ -118,7 +118,7 @@ func TestAttackLookalike(t *testing.T) {
 // TestFirstUse: for ever, of a wallet, and not by the request itself.
 func TestFirstUse(t *testing.T) {
 	l, m := approved(t, transfer(1))
-	m.pass(100 * ledger.Retention)
+	m.pass(100 * ledger.Lookback)
 	for n := range 9000 { // so that the old event is dropped
 		e := transfer(0)
 		e.Envelope, e.Nonce, e.Moves = message.Sum(fmt.Append(nil, n)), nil, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -31,7 +32,12 @@ const (
 	WarnUnusedApprover = "approvers_ignored" // of a rule that does not ask
 	WarnGranted        = "granted_in_vain"   // no rule of a role lets the kind through
 	WarnUnknown        = "not_in_document"   // a user, chain or asset
+	WarnLongWindow     = "long_window"       // longer than longWindow
 )
+
+// longWindow is the longest window that is not warned of: a year, leap years
+// included.
+const longWindow = 366 * 24 * time.Hour
 
 // Check returns what in the rules of all roles is most likely not meant, in
 // the order of the document. None of it keeps the document from counting.
@@ -88,6 +94,10 @@ func (c *checker) section(role string, set *Set) {
 		c.duplicates(role, views, i)
 	}
 	c.granted(role, set)
+	if set.Window() > longWindow {
+		c.warn(role, "", WarnLongWindow, "its rules look back %s; what was approved in that time stays in memory, some 105 MiB a million; "+
+			"name a shorter window if that is enough", shortDuration(set.Window()))
+	}
 }
 
 // granted warns of kinds that a grant gives and no rule of the role lets through.

@@ -121,6 +121,20 @@ func TestCheckOfTheDocument(t *testing.T) {
 	}
 }
 
+// TestLongWindow: rules that look back more than a year are warned of, since that
+// costs memory.
+func TestLongWindow(t *testing.T) {
+	for window, want := range map[string]bool{"744h": false, "8784h": false, "8785h": true, "2562047h47m16s": true} {
+		rule := of("d", deny(`history.count("user", duration("`+window+`")) > 5`))
+		warned := slices.ContainsFunc(rules.Check(documentOf(rule), nil), func(w rules.Warning) bool {
+			return w.Code == rules.WarnLongWindow && w.Role == message.RoleApproval && strings.Contains(w.Detail, window)
+		})
+		if warned != want {
+			t.Errorf("%s: warned %v", window, warned)
+		}
+	}
+}
+
 // TestKindsThatRulesAreAskedAbout: a warning names no freeze, for no rule is asked
 // about one.
 func TestKindsThatRulesAreAskedAbout(t *testing.T) {

@@ -146,7 +146,7 @@ var overload = regexp.MustCompile(`found no matching overload for '([^']*)' appl
 func plain(text string) string {
 	text, _, _ = strings.Cut(text, " expecting {")
 	if text == "invalid duration argument" {
-		return text + ": write hours, minutes or seconds, such as 720h for 30 days"
+		return text + ": write hours, minutes or seconds, such as 720h for 30 days, and at most 2562047h47m16s"
 	}
 	text = strings.NewReplacer(" (in container '')", "", "Syntax error: ", "", "<EOF>", "end of the condition").Replace(text)
 	return overload.ReplaceAllStringFunc(text, func(found string) string {

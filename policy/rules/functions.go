@@ -28,7 +28,7 @@ const (
 	Scope      Form = "\"user\", \"wallet\", \"account\" or \"asset\""
 	CountScope Form = "\"user\", \"wallet\" or \"account\""
 	Habitual   Form = "\"user\" or \"wallet\""
-	Window     Form = "duration(\"...\") of at most 744h, as a literal"
+	Window     Form = "duration(\"...\") above 0 and of at most 2562047h47m16s, as a literal"
 	Zone       Form = "a time zone such as \"Europe/Zurich\", as a literal"
 )
 

@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/ledger"
+	"github.com/countersign/countersign/policy/rules"
 	"github.com/countersign/countersign/transaction"
 )
 
@@ -50,9 +51,10 @@ type Simulation struct {
 	Undecided int `json:"undecided"`
 	// Unreadable mean nothing to this release.
 	Unreadable int `json:"unreadable"`
-	// Earlier requests, of the 31 days before, were taken into account.
-	Earlier int      `json:"earlier"`
-	Changes []Change `json:"changes"`
+	// Earlier requests, from EarlierSince on, were taken into account.
+	Earlier      int       `json:"earlier"`
+	EarlierSince time.Time `json:"earlier_since"`
+	Changes      []Change  `json:"changes"`
 	// Verdicts counts what the draft decides, Moves what changes, as "allow to
 	// deny".
 	Verdicts map[Verdict]int `json:"verdicts"`
@@ -73,17 +75,37 @@ const maxAccounts = 4096
 // are stored.
 func NewSimulator(active *document.Active, in transaction.Interpreter, since, until time.Time) *Simulator {
 	in.Accounts = transaction.NewAccounts(maxAccounts)
+	begin := beginning(active, since)
 	return &Simulator{
-		interpreter: in, bench: NewBench(active, since.Add(-ledger.Retention)),
+		interpreter: in, bench: NewBench(active, begin),
 		out: Simulation{
-			Since: since.UTC(), Until: until.UTC(), Changes: []Change{},
+			Since: since.UTC(), Until: until.UTC(), EarlierSince: begin.UTC(), Changes: []Change{},
 			Verdicts: map[Verdict]int{}, Moves: map[string]int{},
 		},
 	}
 }
 
-// Run decides the requests, which come in the order of their time and begin 31
-// days before the period.
+// beginning is from when requests bear on those from since on: as far before as
+// the rules of any role look back, and ledger.Lookback at least. No request is
+// older than 1970.
+func beginning(active *document.Active, since time.Time) time.Time {
+	window := ledger.Lookback
+	for _, role := range roles {
+		if set, err := rules.Compile(active.Document, role, active.Files()); err == nil { // else nothing can be decided
+			window = max(window, set.Window())
+		}
+	}
+	begin := since.Truncate(time.Second).Add(-window).Truncate(time.Second) // the ledger counts in whole seconds
+	if begin.Unix() > 0 {
+		return begin
+	}
+	return time.Unix(min(0, since.Unix()), 0)
+}
+
+// Begin is the time from which on Run must be given requests.
+func (s *Simulator) Begin() time.Time { return s.out.EarlierSince }
+
+// Run decides the requests, which come in the order of their time, from Begin on.
 func (s *Simulator) Run(ctx context.Context, requests iter.Seq2[Recorded, error]) (Simulation, error) {
 	for r, err := range requests {
 		if err != nil {

@@ -110,6 +110,7 @@ func NewBench(active *document.Active, start time.Time) *Bench {
 	b.watch.Read() // the first reading
 	for _, role := range roles {
 		b.judges[role] = judge.New(role, b.watch)
+		b.judges[role].Retain(active)
 	}
 	return b
 }

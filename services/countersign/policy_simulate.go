@@ -15,7 +15,6 @@ import (
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/policy/document"
-	"github.com/countersign/countersign/policy/ledger"
 	"github.com/countersign/countersign/policy/trial"
 	"github.com/countersign/countersign/policy/trial/trialpg"
 	"github.com/countersign/countersign/secrets"
@@ -42,8 +41,9 @@ func (a *app) policySimulate() *cobra.Command {
 		Use:   "simulate FILE --config FILE [--since 720h] [--until TIME]",
 		Short: "Decide recorded requests again under a draft, and say what would change",
 		Long: `Decide the recorded requests of a period again, in their order, under a draft of
-the policy document, and say which decisions would change. What was approved in
-the 31 days before counts as it did. Nothing is written.`,
+the policy document, and say which decisions would change. What was approved
+before counts as it did, for as long as the draft's rules look back. Nothing is
+written.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.since <= 0 {
@@ -79,7 +79,7 @@ func (f simulateFlags) simulate(ctx context.Context, path string) (s trial.Simul
 	defer past.close()
 	since := until.Add(-f.since)
 	simulator := trial.NewSimulator(past.active, past.interpreter, since, until)
-	s, err = simulator.Run(ctx, past.store.Recorded(ctx, since.Add(-ledger.Retention), until))
+	s, err = simulator.Run(ctx, past.store.Recorded(ctx, simulator.Begin(), until))
 	return s, adviseDatabase(err)
 }
 
@@ -138,7 +138,8 @@ func openPast(path string, d draft) (p past, err error) {
 }
 
 // explainRecorded decides one recorded request under the document, at the time
-// when it was submitted, after what was approved in the 31 days before.
+// when it was submitted, after what was approved in the time before that the
+// document's rules look back on.
 func (f explainFlags) explainRecorded(ctx context.Context, d draft) (v explainView, err error) {
 	past, err := openPast(f.config, d)
 	if err != nil {
@@ -152,8 +153,8 @@ func (f explainFlags) explainRecorded(ctx context.Context, d draft) (v explainVi
 	if err != nil {
 		return v, adviseDatabase(err)
 	}
-	decision, filing, err := trial.NewSimulator(past.active, past.interpreter, r.Submitted, r.Submitted).
-		Explain(ctx, past.store.Recorded(ctx, r.Submitted.Add(-ledger.Retention), r.Submitted), r)
+	simulator := trial.NewSimulator(past.active, past.interpreter, r.Submitted, r.Submitted)
+	decision, filing, err := simulator.Explain(ctx, past.store.Recorded(ctx, simulator.Begin(), r.Submitted), r)
 	if err != nil {
 		return v, adviseDatabase(err)
 	}
@@ -168,7 +169,7 @@ func writeSimulation(w io.Writer, s trial.Simulation) {
 		}
 	}
 	fmt.Fprintf(w, "period      %s to %s\n", s.Since.Format(time.RFC3339), s.Until.Format(time.RFC3339))
-	fmt.Fprintf(w, "before      %d requests of the 31 days before were looked at\n", s.Earlier)
+	fmt.Fprintf(w, "before      %d requests since %s were looked at\n", s.Earlier, s.EarlierSince.Format(time.RFC3339))
 	fmt.Fprintf(w, "requests    %d compared; %d were not decided by rules; %d cannot be read\n", s.Decided, s.Undecided, s.Unreadable)
 	fmt.Fprintf(w, "draft       %s\n", counted(s.Verdicts, trial.Allow, trial.Ask, trial.Deny))
 	fmt.Fprintf(w, "changes     %d", len(s.Changes))
