@@ -14,7 +14,8 @@ type Cancellation struct {
 	// cancel once.
 	Marked bool
 	// TooLate says that an intent stands, which is never taken back. Where none
-	// does, none will be written: the result says what came of it.
+	// does, none will be written, but for what the gatherer cannot take back
+	// any more: the result says what came of it.
 	TooLate bool
 }
 

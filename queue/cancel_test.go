@@ -17,6 +17,8 @@ type cancelling struct {
 	told chan queue.Gathered
 	// before is called before the batch's intents are written.
 	before func(queue.Gathered)
+	// tooLate says that the work cannot be taken back.
+	tooLate bool
 }
 
 func (c *cancelling) handle(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
@@ -24,7 +26,7 @@ func (c *cancelling) handle(_ context.Context, batch []queue.Gathered) (queue.Wo
 	var results []queue.Result
 	for _, g := range batch {
 		status := "signed"
-		if g.Cancelled {
+		if g.Cancelled && !c.tooLate {
 			status = "cancelled"
 		} else {
 			work.Intents = append(work.Intents, queue.Intent{Request: g.Request, Instance: "one", Body: []byte("intent")})
@@ -108,6 +110,21 @@ func TestCancel(t *testing.T) {
 			}
 		})
 	}
+	t.Run("AttackCancelWhatCannotBeTakenBack", func(t *testing.T) {
+		f := newFixture(t)
+		s := f.submit(1)[0]
+		f.cancel(s, false)
+		c := f.cancelling()
+		c.tooLate = true
+		f.gather(c.q, gatherer(10*time.Millisecond, epochA, "fraud"), c.handle)
+		if g := receive(f, c.told); !g.Cancelled {
+			t.Error("not told that the request was cancelled")
+		}
+		f.wantStatus(s, "signed")
+		if n := len(c.told); n != 0 {
+			t.Errorf("delivered %d times more: its intent was not written", n)
+		}
+	})
 	t.Run("again", func(t *testing.T) {
 		f := newFixture(t)
 		s := f.submit(1)[0]

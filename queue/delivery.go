@@ -65,14 +65,19 @@ type batch struct {
 
 // claim is what a task was when it was claimed, or heard of.
 type claim struct {
-	version int64
-	hash    message.Hash
+	version   int64
+	hash      message.Hash
+	cancelled bool // as the handler was told
 }
 
 func (b *batch) claims() map[uuid.UUID]claim {
 	out := make(map[uuid.UUID]claim, len(b.tasks))
 	for i, t := range b.tasks {
-		out[t.Request] = claim{b.versions[i], t.Hash}
+		c := claim{version: b.versions[i], hash: t.Hash}
+		if len(b.gathered) > 0 && !b.offered { // of an offer nobody knows
+			c.cancelled = b.gathered[i].Cancelled
+		}
+		out[t.Request] = c
 	}
 	return out
 }
@@ -372,9 +377,10 @@ func (d *delivery) oneByOne(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// backoff is the delay after a delivery failed that had failed n times before.
+// backoff is the delay after a delivery failed that had failed n times before,
+// by what stands in its row.
 func backoff(n int) time.Duration {
-	if n == 0 {
+	if n <= 0 {
 		return 0
 	}
 	return min(firstBackoff<<min(n-1, 20), maxBackoff)

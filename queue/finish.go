@@ -18,7 +18,8 @@ import (
 // recordIntents writes intents, each with its audit entry (audit.KindIntent):
 // neither stands without the other, and none without its task as it was claimed.
 // Who has only heard an offer leases the task by this statement, which holds the
-// request's row to be what was heard.
+// request's row to be what was heard. Of what was cancelled none is written,
+// unless the handler was told so: some work cannot be taken back any more.
 func (q *Queue) recordIntents(ctx context.Context, c Consumer, b *batch, intents []Intent) error {
 	if len(intents) == 0 {
 		return nil
@@ -28,17 +29,19 @@ func (q *Queue) recordIntents(ctx context.Context, c Consumer, b *batch, intents
 	var bodies byteaArray
 	var versions pq.Int64Array
 	var hashes byteaArray
+	var told pq.BoolArray
 	claimed := b.claims()
 	for _, i := range intents {
 		c := claimed[i.Request]
 		list, versions, hashes = append(list, i.Request), append(versions, c.version), append(hashes, c.hash[:])
+		told = append(told, c.cancelled)
 		instances, bodies = append(instances, i.Instance), append(bodies, i.Body)
 	}
 	stmt, err := q.sql.intents.On(ctx, q.db, nil)
 	if err != nil {
 		return fmt.Errorf("recording intents: %w", err)
 	}
-	_, err = stmt.ExecContext(ctx, uuidArray(list), instances, bodies, c.Name, versions, c.Lease.Seconds(), !b.offered, hashes)
+	_, err = stmt.ExecContext(ctx, uuidArray(list), instances, bodies, c.Name, versions, c.Lease.Seconds(), !b.offered, hashes, told)
 	if lost(err) {
 		return errLost
 	}
@@ -105,13 +108,14 @@ func (q *Queue) AskAgain(ctx context.Context, request uuid.UUID, consumers []str
 }
 
 // AskWaiting gives requests that one of the consumers has parked to the others
-// once more, where these have no task for it and no reply of theirs names one of
-// the epochs. It makes at most limit tasks and returns how many.
+// once more, where these have no task for it, and have neither replied for one of
+// the epochs nor since the newest policy document was published. It makes at most
+// limit tasks and returns how many.
 func (q *Queue) AskWaiting(ctx context.Context, consumers []string, epochs []message.EpochID, limit int) (asked int, err error) {
 	stmt, err := q.sql.askWaiting.On(ctx, q.db, nil)
 	if err == nil {
 		var told sql.NullString
-		err = stmt.QueryRowContext(ctx, textArray(consumers), epochArray(epochs), limit, strings.Join(consumers, ",")).Scan(&asked, &told)
+		err = stmt.QueryRowContext(ctx, textArray(consumers), epochArray(epochs), limit, strings.Join(consumers, ","), TopicPolicy).Scan(&asked, &told)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("asking again for requests that wait: %w", err)

@@ -26,6 +26,24 @@ func (f *fixture) attack(query string, args ...any) {
 	}
 }
 
+// TestAttackFewerAttemptsThanNone: a number of attempts below zero, which somebody
+// wrote, ends no process where the delivery fails.
+func TestAttackFewerAttemptsThanNone(t *testing.T) {
+	f := newFixture(t)
+	s := f.submit(1)[0]
+	f.attack("UPDATE countersign.task SET attempts = -2 WHERE consumer = 'signing'")
+	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
+	signing := f.queue("signing")
+	finish := finishing(signing)
+	f.gather(signing, gatherer(10*time.Millisecond, epochA, "fraud"), func(ctx context.Context, batch []queue.Gathered) (queue.Work, error) {
+		if batch[0].Attempts < 0 {
+			return queue.Work{}, errors.New("not yet")
+		}
+		return finish(ctx, batch)
+	})
+	f.wantStatus(s, "done")
+}
+
 // TestAttackTimesThatAreNone: a row whose time is no time (infinity is one for
 // PostgreSQL, and none for the driver) hides no other row.
 func TestAttackTimesThatAreNone(t *testing.T) {

@@ -28,6 +28,10 @@ func TestAskWaiting(t *testing.T) {
 			parked: true, replied: epochB, want: 1,
 			state: "INSERT INTO countersign.task (consumer, request_id, state) VALUES ('fraud', $1, 2)",
 		},
+		"replied-since-the-newest-document": {
+			parked: true, replied: epochB,
+			state: "UPDATE countersign.notice SET created_at = now() - interval '1 minute' WHERE topic = 'policy' OR key = $1::text",
+		},
 		"ended": {
 			parked: true, replied: epochB,
 			state: "INSERT INTO countersign.result (request_id, status, body) VALUES ($1, 'rejected', '')",
@@ -40,6 +44,9 @@ func TestAskWaiting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			s := f.submit(1)[0]
+			if err := f.silent("operator").Publish(f.ctx, queue.Notice{Topic: queue.TopicPolicy, Key: "1", Sender: "operator", Body: []byte("{}")}); err != nil {
+				t.Fatal(err)
+			}
 			f.reply("authorization", queue.Reply{Epochs: []message.EpochID{test.replied}})
 			f.reply("fraud", queue.Reply{Epochs: []message.EpochID{test.replied}})
 			if test.parked {

@@ -1,6 +1,7 @@
 package signing_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -26,5 +27,32 @@ func TestCancelledRequestIsNotSigned(t *testing.T) {
 	wantReason(t, r, message.RoleSigning, signing.CodeCancelled)
 	if made := i.chain.made(); len(made) != 0 {
 		t.Error("a cancelled request was signed")
+	}
+}
+
+// TestAttackCancelledFreeze: a freeze that is cancelled while the roles put it in
+// force is done, and told as such. It is not verified again and again until it
+// expires, at the expense of all others.
+func TestAttackCancelledFreeze(t *testing.T) {
+	w := newWorld(t)
+	w.ready(w.start(nil))
+	marked := make(chan struct{})
+	for _, p := range w.players {
+		p.set(func(r *policytest.Role, asked policytest.Asked) (policytest.Answer, bool) {
+			<-marked
+			return r.Approve(asked, time.Now()), true
+		})
+	}
+	freeze := w.d.Statement(message.KindWalletFreeze, strings.Repeat("ab", 32), "", message.WalletFreeze{Reason: "lost"}, time.Now().Add(time.Hour))
+	id := w.submitSigned(freeze, w.d.ApproverKey, time.Now().Add(time.Hour))
+	// Leased, as by an instance that died, so that it is looked at when all have approved.
+	if _, err := w.db.Owner.Exec(`UPDATE countersign.task SET cancelled = true, version = version + 1, leased_until = now() + interval '1 second'
+		WHERE consumer = 'signing' AND request_id = $1`, id.String()); err != nil {
+		t.Fatal(err)
+	}
+	close(marked)
+	wantStatus(t, w.result(id), message.StatusDone)
+	if n := w.count("SELECT count(*) FROM countersign.intent WHERE request_id = $1", id); n != 1 {
+		t.Errorf("%d intents", n)
 	}
 }

@@ -215,12 +215,13 @@ func (w *work) end(id uuid.UUID, f countersigned.Finding, status message.Status)
 	return queue.Verdict{Disposition: queue.Hold}, nil
 }
 
-// incomplete asks the roles whose approvals do not hold, and waits.
+// incomplete asks the roles whose approvals do not hold, and waits. Where it names
+// none, nothing is lacking but time.
 func (w *work) incomplete(ctx context.Context, g queue.Gathered, f countersigned.Finding) (queue.Verdict, error) {
 	note := noteOf(f)
 	// By the statement and our clock it has not expired yet.
 	later := queue.Verdict{Disposition: queue.Retry, Delay: pause, Note: note}
-	if g.Overdue && f.Expires.Before(w.s.cfg.Now().Add(lastCall)) {
+	if len(f.Missing) == 0 || g.Overdue && f.Expires.Before(w.s.cfg.Now().Add(lastCall)) {
 		return later, nil
 	}
 	if w.s.asked.ask(g.Request, f.Missing) {

@@ -28,8 +28,9 @@ type turnover struct {
 // reconsider has the roles that have answered requests which wait for people
 // decide them again when another policy document is active, so that nobody is
 // asked about what it denies. The role that waits does so of its own accord. A
-// new instance begins with it: it cannot know under which document they were
-// decided.
+// new instance looks as well, since the document may have come while none ran;
+// what was decided after that is let be: a "no" is for good, and a restart is no
+// reason for one.
 func (s *Service) reconsider(ctx context.Context) error {
 	active := s.cfg.Policy.Active()
 	if active == nil {

@@ -77,3 +77,31 @@ func TestNewDocumentAsksOnceWhatWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestRestartAsksWhatTheDocumentConcerns: a new instance has those requests decided
+// again that were decided before the newest document came, and no others: a "no"
+// is for good, and a restart is no reason for one.
+func TestRestartAsksWhatTheDocumentConcerns(t *testing.T) {
+	w := newWorld(t)
+	first := w.ready(w.start(nil))
+	w.needAccount()
+	before, since := w.waiting(), w.waiting()
+	first.stop()
+	for _, set := range []string{
+		"UPDATE countersign.notice SET created_at = now() - interval '1 hour' WHERE topic = 'policy'",
+		"UPDATE countersign.reply SET created_at = now() - interval '2 hours' WHERE request_id = '" + before.String() + "'",
+	} {
+		if _, err := w.db.Owner.Exec(set); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start(nil)
+	w.until("both roles are asked about the earlier one", func() bool {
+		return w.players["authorization"].timesAsked(before) == 2 && w.players["fraud"].timesAsked(before) == 2
+	})
+	for _, role := range []string{"authorization", "fraud"} {
+		if n := w.players[role].timesAsked(since); n != 1 {
+			t.Errorf("%s was asked %d times about what it had decided under this document", role, n)
+		}
+	}
+}

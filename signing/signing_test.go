@@ -122,6 +122,25 @@ func TestUselessApprovalIsAskedForAgain(t *testing.T) {
 	}
 }
 
+// TestSignatureFromTheFuture: a user's signature that is ahead of this service's
+// clock, but not of the others', is taken when its time has come.
+func TestSignatureFromTheFuture(t *testing.T) {
+	w := newWorld(t)
+	w.ready(w.start(nil))
+	w.needAccount()
+	now := time.Now()
+	statement := w.d.Statement(message.KindEthereumTransaction, w.wallet, w.account, jsontext.Value(transferPayload), now.Add(time.Hour))
+	id := w.submitEnvelope(w.d.Envelope(statement, w.d.UserKey, now.Add(33*time.Second)), now.Add(time.Hour)) // 30 s are allowed
+	w.until("it is said what is lacking", func() bool {
+		return w.count("SELECT count(*) FROM countersign.task WHERE consumer = 'signing' AND request_id = $1 AND note = $2",
+			id, "signing: "+document.CodeEarly) == 1
+	})
+	wantStatus(t, w.result(id), message.StatusSigned)
+	if n := w.players["fraud"].timesAsked(id); n != 1 {
+		t.Errorf("fraud was asked %d times, although its approval held", n)
+	}
+}
+
 // TestMissingApprovalIsShown: while an approval that does not hold is asked for
 // again, the request waits with a note that says which and why.
 func TestMissingApprovalIsShown(t *testing.T) {

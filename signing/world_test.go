@@ -2,6 +2,7 @@ package signing_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"database/sql"
 	"errors"
 	"log/slog"
@@ -321,13 +322,23 @@ func (w *world) submit(kind message.Kind, payload any, life time.Duration) uuid.
 
 func (w *world) submitStatement(statement []byte, expires time.Time) uuid.UUID {
 	w.t.Helper()
-	s, err := message.ParseStatement(statement, w.d.ID)
+	return w.submitSigned(statement, w.d.UserKey, expires)
+}
+
+func (w *world) submitSigned(statement []byte, key ed25519.PrivateKey, expires time.Time) uuid.UUID {
+	w.t.Helper()
+	return w.submitEnvelope(w.d.Envelope(statement, key, time.Now()), expires)
+}
+
+func (w *world) submitEnvelope(e message.Envelope, expires time.Time) uuid.UUID {
+	w.t.Helper()
+	s, err := message.ParseStatement(e.Statement, w.d.ID)
 	must(w.t, err)
-	body, err := message.Encode(w.d.Envelope(statement, w.d.UserKey, time.Now()))
+	body, err := message.Encode(e)
 	must(w.t, err)
 	id := uuid.MustParse(s.ID)
 	outcomes, err := w.proposer.Submit(w.t.Context(), []queue.Submission{{
-		ID: id, Body: body, Hash: message.Sum(body), Fingerprint: message.Sum(statement),
+		ID: id, Body: body, Hash: message.Sum(body), Fingerprint: message.Sum(e.Statement),
 		Owner: deploymenttest.User, Kind: string(s.Kind), Wallet: s.Wallet, Expires: expires,
 	}}, queue.Recipients{Consumers: w.d.Genesis.Roles, Gatherer: secrets.ServiceSigning})
 	must(w.t, err)

@@ -1,11 +1,17 @@
 package approval_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/approval"
+	"github.com/countersign/countersign/policy/approval/api"
 )
 
 // TestAttackRejectedEnvelopeExchanged: between a person's rejection and the
@@ -32,4 +38,69 @@ func TestAttackRejectedEnvelopeExchanged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAttackRejectedUnderALaterEnd: a user signs two statements with one id, of
+// which somebody shows one after the other. That votes on the one that ends
+// earlier are forgotten takes back no rejection of the other.
+func TestAttackRejectedUnderALaterEnd(t *testing.T) {
+	w := newWorld(t, nil)
+	first := w.transfer(twoEther)
+	w.bob(first, message.Approve).ok(nil)
+	s := first.Meaning.Statement
+	s.Expires = message.At(s.Expires.Add(7 * 24 * time.Hour))
+	statement, err := message.Encode(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := w.store(w.d.Envelope(statement, w.d.UserKey, w.now))
+	w.bob(second, message.Reject).ok(nil)
+	w.now = first.Meaning.Statement.Expires.Add(25 * time.Hour)
+	for range 1024 {
+		w.others(second)
+	}
+	w.want(second, policy.Reject, approval.CodeRejected)
+}
+
+// others records a vote on another request.
+func (w *world) others(q policy.Request) {
+	w.t.Helper()
+	v := w.on(q, deploymenttest.Approver, message.Approve)
+	v.Request = uuid.Must(uuid.NewV7()).String()
+	body := fmt.Appendf(nil, `{"version":1,"envelope":%q,"vote":%q,"expires":%q}`,
+		v.Envelope, w.d.Vote(v, w.d.ApproverKey), v.Expires.Format(time.RFC3339))
+	if err := w.Append(w.t.Context(), body); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestAttackVotesForASecond: an approver agrees again and again, each time for no
+// longer than a second. Few of these votes are kept, so that deciding stays cheap;
+// the newest counts, and nobody else's goes.
+func TestAttackVotesForASecond(t *testing.T) {
+	w := newWorld(t, nil)
+	q := w.transfer(twoEther)
+	vote := func(decision message.Decision, life time.Duration) {
+		v := w.on(q, deploymenttest.Approver, decision)
+		v.Expires = message.At(w.now.Add(life))
+		w.post(q, w.d.Vote(v, w.d.ApproverKey)).ok(nil)
+	}
+	for range 100 {
+		vote(message.Approve, time.Second)
+		w.want(q, policy.Approve, "")
+		w.now = w.now.Add(time.Second)
+		w.want(q, policy.Wait, aboveEther)
+	}
+	var shown api.Approval
+	w.get(api.Path+"/"+q.ID.String(), w.d.ApproverKey).ok(&shown)
+	if n := len(shown.Votes); n > 10 {
+		t.Errorf("%d votes are kept", n)
+	}
+	vote(message.Reject, time.Minute)
+	for _, body := range w.chain {
+		if err := w.decider.Replay(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.want(q, policy.Reject, approval.CodeRejected)
 }

@@ -53,6 +53,11 @@ func decodeRecord(body []byte) (cast, error) {
 // keepVotes is how long votes are kept in memory after their request's end.
 const keepVotes = 24 * time.Hour
 
+// maxAgain is how many agreements of one approver on one envelope are kept. Who
+// agrees again and again, each time for a second, must not have all of that
+// verified whenever the request is decided.
+const maxAgain = 8
+
 // sweepEvery is after how many votes those of ended requests are forgotten.
 const sweepEvery = 1024
 
@@ -113,7 +118,7 @@ func (b *ballots) add(c cast) {
 	if old.has(c.compact) {
 		return
 	}
-	b.by[c.vote.Request] = append(slices.Clone(old), c)
+	b.by[c.vote.Request] = append(old.without(c), c)
 	if b.marked {
 		b.steps = append(b.steps, step{c.vote.Request, old})
 		return
@@ -159,9 +164,12 @@ func (b *ballots) count(added int) {
 	}
 }
 
+// sweep forgets the requests all of whose votes are on what ended before. Two
+// statements with one id may end at different times, and who has rejected one has
+// rejected the request.
 func (b *ballots) sweep(before time.Time) {
 	for request, votes := range b.by {
-		if votes[0].ends.Before(before) {
+		if !slices.ContainsFunc(votes, func(c cast) bool { return !c.ends.Before(before) }) {
 			delete(b.by, request)
 		}
 	}
@@ -169,6 +177,23 @@ func (b *ballots) sweep(before time.Time) {
 
 func (b ballot) has(compact string) bool {
 	return slices.ContainsFunc(b, func(c cast) bool { return c.compact == compact })
+}
+
+// without returns a copy that lacks, where there are too many, the oldest agreement
+// of the same approver on the same envelope.
+func (b ballot) without(c cast) ballot {
+	oldest, n := -1, 0
+	for i := range slices.Backward(b) {
+		v := b[i].vote
+		if v.Decision == message.Approve && v.Approver == c.vote.Approver && v.Envelope == c.vote.Envelope {
+			oldest, n = i, n+1
+		}
+	}
+	out := slices.Clone(b)
+	if n >= maxAgain {
+		out = slices.Delete(out, oldest, oldest+1)
+	}
+	return out
 }
 
 // approvals returns the compact votes for the request, newest first: where an

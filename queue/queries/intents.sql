@@ -1,14 +1,16 @@
 -- Intents, each with its audit entry, for tasks that are as they were claimed
 -- ($5), which stay leased for $6 seconds more; where none was claimed (not $7)
 -- nobody else may have leased them, and the requests must be those that were
--- heard of ($8). None may be cancelled, but after an intent. Where a task is
--- another it divides by zero, and nothing is written.
+-- heard of ($8). None may be cancelled, but after an intent, or where who writes
+-- it was told so ($9). Where a task is another it divides by zero, and nothing is
+-- written.
 WITH held AS (
     UPDATE countersign.task t
     SET leased_until = clock_timestamp() + $6 * interval '1 second'
     WHERE t.consumer = $4 AND t.request_id = ANY($1::uuid[]) AND t.state <> 2
       AND t.version = ($5::bigint[])[array_position($1::uuid[], t.request_id)]
-      AND (NOT t.cancelled OR (SELECT count(*) FROM countersign.intent i WHERE i.request_id = t.request_id) > 0)
+      AND (NOT t.cancelled OR ($9::boolean[])[array_position($1::uuid[], t.request_id)]
+           OR (SELECT count(*) FROM countersign.intent i WHERE i.request_id = t.request_id) > 0)
       AND ($7 OR t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes')
     RETURNING 1
 ), written AS (

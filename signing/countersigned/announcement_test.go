@@ -400,6 +400,19 @@ func TestAttackClocks(t *testing.T) {
 	}
 }
 
+// TestAttackClockAheadAndBack: a wall clock that was past the end of the keys for
+// a moment, but not of the epoch, leaves nothing behind that is approved and
+// cannot be signed.
+func TestAttackClockAheadAndBack(t *testing.T) {
+	w := newWorld(t)
+	asked := w.transfer()
+	replies := w.approvals(asked, "")
+	w.clock.set(policytest.Lifetime)
+	w.v.Sweep()
+	w.clock.set(-policytest.Lifetime)
+	w.finish(w.verify(asked, replies))
+}
+
 // TestKeyIsAnnouncedOnceToAnEpoch: a second announcement would leave two
 // channels to choose from.
 func TestKeyIsAnnouncedOnceToAnEpoch(t *testing.T) {

@@ -33,7 +33,7 @@ type voice struct {
 type approval struct {
 	role     string
 	sum      message.Hash
-	expires  time.Time
+	expires  time.Time // the end of the approval, or of a vote that it cites
 	seat     seat
 	shares   []message.SealedShare
 	decision message.Decision
@@ -158,13 +158,14 @@ func (x *examination) checkAttachment(v *voice) (approval, *message.Reason) {
 	if v.unreadable != nil {
 		return approval{}, &message.Reason{Code: CodeApprovalShares, Detail: "attachment is not readable"}
 	}
-	if err := x.checkVotes(&v.approval, v.attachment.Evidence); err != nil {
+	ends, err := x.checkVotes(&v.approval, v.attachment.Evidence)
+	if err != nil {
 		return approval{}, &message.Reason{Code: CodeApprovalVotes, Detail: detail(err)}
 	}
 	for _, s := range v.seats {
 		if shares, ok := sharesFor(s.epoch.id, &v.approval, &v.attachment, x.meaning.Releases); ok {
 			a := &v.approval
-			return approval{a.Role, v.sum, a.Expires.Time, s, shares, a.Decision, a.Reasons}, nil
+			return approval{a.Role, v.sum, ends, s, shares, a.Decision, a.Reasons}, nil
 		}
 	}
 	return approval{}, &message.Reason{Code: CodeApprovalShares, Detail: "missing, altered or not the ones needed"}
@@ -172,10 +173,11 @@ func (x *examination) checkAttachment(v *voice) (approval, *message.Reason) {
 
 // checkVotes verifies every vote that the approval cites, under the active
 // policy document: what stands beside the approval must be exactly what it
-// names.
-func (x *examination) checkVotes(a *message.Approval, votes []string) error {
+// names. It returns the end of the approval, or of a vote if that ends earlier.
+func (x *examination) checkVotes(a *message.Approval, votes []string) (ends time.Time, err error) {
+	ends = a.Expires.Time
 	if len(votes) != len(a.Evidence) {
-		return fmt.Errorf("%d votes are cited, %d are there", len(a.Evidence), len(votes))
+		return ends, fmt.Errorf("%d votes are cited, %d are there", len(a.Evidence), len(votes))
 	}
 	want := message.Vote{
 		Version: message.Version, Deployment: x.v.cfg.Deployment, Request: x.ID, Envelope: x.hash,
@@ -183,13 +185,17 @@ func (x *examination) checkVotes(a *message.Approval, votes []string) error {
 	}
 	for i, compact := range votes {
 		if message.Sum([]byte(compact)) != a.Evidence[i] || slices.Contains(votes[:i], compact) {
-			return fmt.Errorf("vote %d is not the one that is cited", i)
+			return ends, fmt.Errorf("vote %d is not the one that is cited", i)
 		}
-		if _, _, err := document.VerifyVote(x.active, compact, want, x.now); err != nil {
-			return fmt.Errorf("vote %d: %w", i, err)
+		_, vote, err := document.VerifyVote(x.active, compact, want, x.now)
+		if err != nil {
+			return ends, fmt.Errorf("vote %d: %w", i, err)
+		}
+		if vote.Expires.Before(ends) {
+			ends = vote.Expires.Time
 		}
 	}
-	return nil
+	return ends, nil
 }
 
 // sharesFor returns the sealed shares for one epoch, if the approval names the

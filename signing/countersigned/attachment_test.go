@@ -1,6 +1,7 @@
 package countersigned_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -63,6 +64,28 @@ func TestAttackCitedVote(t *testing.T) {
 			}
 			wantCode(t, f, countersigned.Incomplete, "approval", countersigned.CodeApprovalVotes)
 		})
+	}
+}
+
+// TestAttackVoteEndsBeforeTheSignature: writing the intent takes so long that a
+// vote which the approval cites is over, although the approval is not.
+func TestAttackVoteEndsBeforeTheSignature(t *testing.T) {
+	w := newWorld(t)
+	asked := w.transfer()
+	with := asked
+	with.Votes = []string{w.d.Vote(message.Vote{
+		Version: message.Version, Deployment: w.d.ID, Request: asked.ID, Envelope: message.Sum(asked.Envelope),
+		Digests: asked.Meaning.Digests, Decision: message.Approve, Approver: deploymenttest.Approver,
+		Policy: asked.Policy.Hash, Expires: message.At(w.clock.Now().Add(time.Minute)),
+	}, w.d.ApproverKey)}
+	replies := w.approvals(asked, "")
+	replies[2] = reply(w.roles["approval"].Approve(with, w.clock.Now()))
+	f := w.verify(asked, replies)
+	_, err := f.Request.Intent()
+	must(t, err)
+	w.clock.advance(time.Minute)
+	if out, err := f.Request.CarryOut(t.Context()); !errors.Is(err, countersigned.ErrStale) {
+		t.Fatalf("ended as %q, %v", out.Status, err)
 	}
 }
 

@@ -224,13 +224,15 @@ func (v *Verifier) usable(m *member) bool {
 	return v.cfg.Now().Before(m.expires) && v.cfg.Elapsed() < m.ends
 }
 
-// wipeExpired wipes the channels of expired keys. The members stay, so that a
-// replayed announcement finds its key spent.
+// wipeExpired wipes the channels of the keys that are over by the clock that
+// nobody sets. A wall clock that jumped ahead may come back, and then a key is
+// needed again, since it is announced to an epoch only once. The members stay, so
+// that a replayed announcement finds its key spent.
 func (v *Verifier) wipeExpired(e *epoch) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, m := range e.members {
-		if !v.usable(m) {
+		if v.cfg.Elapsed() >= m.ends {
 			m.channel.Wipe()
 		}
 	}

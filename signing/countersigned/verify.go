@@ -206,6 +206,8 @@ func (x *examination) judge(ctx context.Context) (Finding, error) {
 	switch {
 	case len(refused) > 0:
 		return incomplete(refused), nil
+	case x.userRefusal != nil && x.userRefusal.Code == document.CodeEarly:
+		return Finding{Ruling: Incomplete, Reasons: own(*x.userRefusal)}, nil // time alone mends it
 	case x.userRefusal != nil:
 		return Finding{Ruling: Rejected, Reasons: own(*x.userRefusal), Approvals: hashes(approvals)}, nil
 	case !x.granted:
