@@ -1,59 +1,58 @@
 package dev
 
 import (
+	"errors"
 	"fmt"
-	"net"
-	"net/netip"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/countersign/countersign/internal/config"
+	"github.com/countersign/countersign/internal/loopback"
 	"github.com/countersign/countersign/secrets"
 )
 
-// addresses are where one run's services listen.
+// addresses are where one run's services and its database listen.
 type addresses struct {
-	proposer string
-	console  string
-	receiver string            // where a webhook's receiver may listen; nothing of ours does
-	health   map[string]string // by service
+	database *loopback.Port
+	proposer *loopback.Port
+	console  *loopback.Port
+	receiver *loopback.Port            // where a webhook's receiver may listen; nothing of ours does
+	health   map[string]*loopback.Port // by service
 }
 
-// pickAddresses finds free loopback ports. Another process could take one
-// before its service does: the service then fails and is started again, which
-// does not help, so that the launcher says which one it was.
-func pickAddresses() (addresses, error) {
-	a := addresses{health: map[string]string{}}
-	var listeners []net.Listener
-	defer func() {
-		for _, l := range listeners {
-			_ = l.Close()
-		}
-	}()
-	pick := func() (string, error) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", fmt.Errorf("finding a free port: %w", err)
-		}
-		listeners = append(listeners, l)
-		return l.Addr().String(), nil
-	}
+// reserveAddresses reserves loopback ports, which are held until release: the
+// services listen seconds later, and again whenever they are started again, and
+// another deployment that is made meanwhile must not choose the same.
+func reserveAddresses() (addresses, error) {
+	a := addresses{health: map[string]*loopback.Port{}}
 	var err error
-	if a.proposer, err = pick(); err != nil {
-		return a, err
-	}
-	if a.console, err = pick(); err != nil {
-		return a, err
-	}
-	if a.receiver, err = pick(); err != nil {
-		return a, err
-	}
-	for _, s := range services() {
-		if a.health[s], err = pick(); err != nil {
-			return a, err
+	reserve := func() (p *loopback.Port) {
+		if err == nil {
+			p, err = loopback.Reserve()
 		}
+		return p
+	}
+	a.database, a.proposer, a.console, a.receiver = reserve(), reserve(), reserve(), reserve()
+	for _, s := range services() {
+		a.health[s] = reserve()
+	}
+	if err != nil {
+		return a, errors.Join(err, a.release())
 	}
 	return a, nil
+}
+
+// release gives the ports back.
+func (a addresses) release() (err error) {
+	held := []*loopback.Port{a.database, a.proposer, a.console, a.receiver}
+	for _, p := range a.health {
+		held = append(held, p)
+	}
+	for _, p := range slices.DeleteFunc(held, func(p *loopback.Port) bool { return p == nil }) {
+		err = errors.Join(err, p.Close())
+	}
+	return err
 }
 
 // writeConfigs writes the configuration of every service and the operator's.
@@ -73,33 +72,24 @@ func writeConfigs(l layout, a addresses, db config.Database) error {
 func configs(l layout, a addresses, db config.Database) map[string]any {
 	out := map[string]any{}
 	for _, s := range services() {
-		out[s] = config.Role{Service: base(l, s, a.health[s], db)}
+		out[s] = config.Role{Service: base(l, s, a.health[s].Addr, db)}
 	}
 	operator := base(l, secrets.ServiceOperator, "", db)
 	operator.Log = config.Log{Level: "error", Format: "text"} // it speaks to a person
 	out[secrets.ServiceOperator] = config.Operator{Service: operator}
 	out[serviceApproval] = config.Approval{
-		Service: base(l, serviceApproval, a.health[serviceApproval], db),
-		Listen:  listener(l, serviceApproval, a.console), Authorities: []string{a.console},
+		Service: base(l, serviceApproval, a.health[serviceApproval].Addr, db),
+		Listen:  listener(l, serviceApproval, a.console.Addr), Authorities: []string{a.console.Addr},
 	}
 	out[serviceProposer] = config.Proposer{
-		Service:  base(l, serviceProposer, a.health[serviceProposer], db),
-		Listen:   listener(l, serviceProposer, a.proposer),
+		Service:  base(l, serviceProposer, a.health[serviceProposer].Addr, db),
+		Listen:   listener(l, serviceProposer, a.proposer.Addr),
 		Tokens:   &config.Tokens{JWKS: l.tls("jwks.json"), Issuer: tokenIssuer, Audience: tokenAudience},
 		ClientCA: l.tls("users.pem"),
 		Limits:   config.Limits{Submissions: plenty, Reads: plenty},
-		Webhooks: config.Webhooks{CA: l.tls("ca.pem"), AllowNetworks: []string{"127.0.0.0/8", "::1/128"}, Ports: []uint16{portOf(a.receiver)}},
+		Webhooks: config.Webhooks{CA: l.tls("ca.pem"), AllowNetworks: []string{"127.0.0.0/8", "::1/128"}, Ports: []uint16{a.receiver.Number}},
 	}
 	return out
-}
-
-// portOf returns the port of an address that was picked.
-func portOf(address string) uint16 {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil {
-		panic(err) // it is one that net.Listen gave
-	}
-	return a.Port()
 }
 
 // plenty lets one user load a whole deployment, as benchmarks do.

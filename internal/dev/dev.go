@@ -111,15 +111,16 @@ func (r runner) run(ctx context.Context, o Options, again bool) error {
 			return err
 		}
 	}
-	postgres, err := r.startPostgres(ctx)
+	a, err := reserveAddresses()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.release() }()
+	postgres, err := r.startPostgres(ctx, a.database.Number)
 	if err != nil {
 		return err
 	}
 	defer postgres.Stop()
-	a, err := pickAddresses()
-	if err != nil {
-		return err
-	}
 	if err := writeConfigs(r.layout, a, databaseConfig(postgres)); err != nil {
 		return err
 	}
@@ -205,13 +206,15 @@ func (r runner) operator(id message.Hash, postgres *cluster.Cluster) (database.C
 // serve runs all services until ctx ends, and says when they are ready.
 func (r runner) serve(ctx context.Context, o Options, a addresses, postgres *cluster.Cluster, token string) error {
 	g, ctx := errgroup.WithContext(ctx)
+	allReady := make(chan struct{})
 	for _, service := range services() {
-		g.Go(func() error { return r.supervise(ctx, service) })
+		g.Go(func() error { return r.supervise(ctx, service, allReady) })
 	}
 	g.Go(func() error {
-		if err := r.awaitReady(ctx, a); err != nil {
-			return err
+		if err := r.awaitReady(ctx, a); err != nil || ctx.Err() != nil {
+			return err // nil: stopped before it was ready
 		}
+		close(allReady)
 		p, err := r.profile(a, postgres, token)
 		if err != nil {
 			return err
@@ -224,17 +227,18 @@ func (r runner) serve(ctx context.Context, o Options, a addresses, postgres *clu
 	return err
 }
 
-// awaitReady waits until each service says that it is ready.
+// awaitReady waits until each service says that it is ready, or ctx ends.
 func (r runner) awaitReady(ctx context.Context, a addresses) error {
 	deadline, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for _, service := range services() {
-		for !ready(deadline, a.health[service]) {
+		for !ready(deadline, a.health[service].Addr) {
 			select {
 			case <-time.After(readyPoll):
-			case <-ctx.Done():
-				return nil // stopped before it was ready
 			case <-deadline.Done():
+				if ctx.Err() != nil {
+					return nil // stopped
+				}
 				return fmt.Errorf("%s is not ready after %v: see %s", service, readyTimeout, r.layout.log(service))
 			}
 		}
@@ -265,7 +269,7 @@ func (r runner) profile(a addresses, postgres *cluster.Cluster, token string) (P
 		return Profile{}, err
 	}
 	p := Profile{
-		Proposer: "https://" + a.proposer, Console: "https://" + a.console,
+		Proposer: "https://" + a.proposer.Addr, Console: "https://" + a.console.Addr,
 		CA: l.tls("ca.pem"), Deployment: message.Sum(raw).String(),
 		UserKey: l.key(userID), UserCert: l.tls(userID + ".pem"), Token: token,
 		ApproverKey: l.key(approverID), Database: superuserURL(postgres), User: userID,

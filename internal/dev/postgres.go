@@ -19,8 +19,8 @@ const databaseName = cluster.DefaultDatabase
 // startPostgres runs the private server in the deployment's folder. Where the
 // launcher is root, the server runs under another uid, which may not be able
 // to reach the folder: then its data lies elsewhere and a link says where.
-func (r runner) startPostgres(ctx context.Context) (*cluster.Cluster, error) {
-	options := cluster.Options{Durable: true}
+func (r runner) startPostgres(ctx context.Context, port uint16) (*cluster.Cluster, error) {
+	options := cluster.Options{Durable: true, Port: int(port)}
 	dir := r.layout.postgres()
 	if target, err := os.Readlink(dir); err == nil {
 		return cluster.Start(ctx, target, options)

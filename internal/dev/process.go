@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +25,9 @@ const (
 	stopTimeout = 10 * time.Second
 	// restartDelay keeps a service that cannot start from spinning.
 	restartDelay = 500 * time.Millisecond
+	// mostStarts is how often a service may end before the deployment is ready:
+	// what ended it each time does not go away by itself.
+	mostStarts = 5
 	// commandTimeout bounds a service's one-time commands.
 	commandTimeout = time.Minute
 )
@@ -99,12 +104,19 @@ func (r runner) output(ctx context.Context, service, command string) ([]byte, er
 
 // supervise runs a service until ctx ends and starts it again whenever it dies
 // before: the rest of the deployment goes on meanwhile, as it would with an
-// orchestrator.
-func (r runner) supervise(ctx context.Context, service string) error {
-	for {
+// orchestrator. A service that ends again and again before all are ready is an
+// error.
+func (r runner) supervise(ctx context.Context, service string, allReady <-chan struct{}) error {
+	for starts := 1; ; starts++ {
 		err := r.once(ctx, service)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it ended because it was told to
+		}
+		if starts >= mostStarts && !closed(allReady) {
+			if err == nil {
+				err = errors.New("exit status 0")
+			}
+			return fmt.Errorf("%s was started %d times and ended each time, at last with %w: see %s", service, starts, err, r.layout.log(service))
 		}
 		r.log.Warn("service ended, starting it again", "service", service, "error", err)
 		select {
@@ -115,7 +127,17 @@ func (r runner) supervise(ctx context.Context, service string) error {
 	}
 }
 
-// once runs a service until it ends. When the launcher itself dies, the kernel
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// once runs a service until it ends; the error holds what the service said of
+// its end. When the launcher itself dies, the kernel
 // ends the service (Pdeathsig); that signal comes when the starting thread
 // ends, so the thread is kept for as long.
 func (r runner) once(ctx context.Context, service string) error {
@@ -126,6 +148,10 @@ func (r runner) once(ctx context.Context, service string) error {
 		return fmt.Errorf("opening log of %s: %w", service, err)
 	}
 	defer output.Close()
+	before, err := output.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("opening log of %s: %w", service, err)
+	}
 	cmd := exec.CommandContext(ctx, r.binary(service), "run", "--config", r.layout.config(service))
 	cmd.Stdout, cmd.Stderr, cmd.Env = output, output, environment()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -139,5 +165,38 @@ func (r runner) once(ctx context.Context, service string) error {
 	}
 	err = cmd.Wait()
 	_ = os.Remove(r.layout.pid(service))
+	if said := lastWords(r.layout.log(service), before, service); err != nil && said != "" {
+		return fmt.Errorf("%w: %s", err, said)
+	}
 	return err
+}
+
+// mostWords is how much of the end of a log is looked through; a panic with all
+// its goroutines has room there.
+const mostWords = 256 << 10
+
+// lastWords is the line in a log, after a place, in which a service or Go's
+// runtime says why it ended; empty where there is none, as after kill -9.
+func lastWords(path string, after int64, service string) string {
+	log, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer log.Close()
+	if end, err := log.Seek(0, io.SeekEnd); err == nil {
+		after = max(after, end-mostWords)
+	}
+	b, err := io.ReadAll(io.NewSectionReader(log, after, mostWords))
+	if err != nil {
+		return ""
+	}
+	said := ""
+	for line := range strings.Lines(string(b)) {
+		for _, start := range []string{service + ": ", "panic: ", "fatal error: "} {
+			if strings.HasPrefix(line, start) {
+				said = strings.TrimSpace(line)
+			}
+		}
+	}
+	return said
 }

@@ -48,6 +48,7 @@ type world struct {
 	wallet  string
 	account string
 	address string
+	asked   risk // since the wallet was made
 	nonce   atomic.Int64
 	version atomic.Int64 // of the newest policy document
 	thawed  []string     // freezes that every later document takes back
@@ -143,9 +144,7 @@ func newWorldOf(t *testing.T, o setup) *world {
 	if service != "" {
 		w.interpose()
 	}
-	w.wallet = w.create(message.KindWalletCreate, "", walletPayload(r.User))["wallet"]
-	account := w.create(message.KindAccountCreate, w.wallet, accountPayload("m/44'/60'/0'/0/0"))
-	w.account, w.address = account["account"], account["address"]
+	w.useNewWallet()
 	return w
 }
 

@@ -15,19 +15,6 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
-// The development policy lets a wallet move 100 ether in 24 hours, and what is
-// above 1 ether needs a person. A transfer of 0.9 ether counts with the highest
-// fee that it allows, so that exactly spendable of them may be signed.
-const (
-	transferValue = 900_000_000_000_000_000
-	transferFee   = 21_000 * 1_000_000_000
-)
-
-func spendable() int64 {
-	limit := new(big.Int).Mul(big.NewInt(100), big.NewInt(1_000_000_000_000_000_000))
-	return limit.Div(limit, big.NewInt(transferValue+transferFee)).Int64()
-}
-
 // mix is how many transfers of which kind a run sends: small ones of 1 wei,
 // which are all to be signed, and others of 0.9 ether, of which the wallet's
 // limit allows some.
@@ -42,12 +29,12 @@ func mixOf() mix {
 	return mix{small: 60, big: 120}
 }
 
-// room reports whether the small ones fit beside as many big ones as the limit
-// allows, so that none of either stands in another's way.
+// room reports whether the small ones, and those of a warm-up, fit beside as many
+// big ones as the limit allows, so that none of either stands in another's way.
 func (m mix) room() bool {
 	used := new(big.Int).Mul(big.NewInt(spendable()), big.NewInt(transferValue+transferFee))
-	used.Add(used, new(big.Int).Mul(big.NewInt(int64(m.small)), big.NewInt(1+transferFee)))
-	return used.Cmp(new(big.Int).Mul(big.NewInt(100), big.NewInt(1_000_000_000_000_000_000))) <= 0 && int64(m.big) > spendable()
+	used.Add(used, new(big.Int).Mul(big.NewInt(int64(m.small+warmUps*clients)), big.NewInt(1+transferFee)))
+	return used.Cmp(walletLimit()) <= 0 && int64(m.big) > spendable()
 }
 
 // TestKilledUnderLoad: services are killed at random, all the time, while many

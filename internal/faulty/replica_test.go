@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"net"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/internal/loopback"
 	"github.com/countersign/countersign/internal/message"
 )
 
@@ -35,23 +36,24 @@ func TestReplicasUnderLoad(t *testing.T) {
 				}
 			}
 			w.awaitProposers()
-			w.killed(doomed, name+" instances of each service, one of each is killed")
-			w.checkAllWorked(instances)
+			w.killed(doomed, instances, name+" instances of each service, one of each is killed")
 		})
 	}
 }
 
-// killed sends transfers and kills instances one after the other meanwhile.
-func (w *world) killed(doomed []*exec.Cmd, what string) {
+// killed sends transfers and kills instances one after the other meanwhile, once
+// all have taken part.
+func (w *world) killed(doomed []*exec.Cmd, instances int, what string) {
 	w.Helper()
 	m := mixOf()
 	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Minute)
 	defer cancel()
+	w.awaitAllWork(ctx, instances)
+	before := w.results()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// The wallet and the account count as well.
-		w.awaitResults(ctx, 2+(m.small+m.big)/10)
+		w.awaitResults(ctx, before+(m.small+m.big)/10)
 		for _, r := range doomed {
 			if err := r.Process.Kill(); err != nil {
 				w.Errorf("%s had ended before: %v", r.Path, err)
@@ -128,28 +130,65 @@ func (w *world) replica(service string) *exec.Cmd {
 // well.
 func (w *world) newProposer() string {
 	w.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.Reserve()
 	if err != nil {
 		w.Fatal(err)
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		w.Fatal(err)
-	}
+	w.Cleanup(func() { _ = port.Close() })
 	r := *w.Running
-	r.Proposer = "https://" + address
+	r.Proposer = "https://" + port.Addr
 	c, err := r.Client()
 	if err != nil {
 		w.Fatal(err)
 	}
 	w.clients = append(w.clients, c)
-	return address
+	return port.Addr
 }
 
-// checkAllWorked makes sure that each instance of each service took part: those
-// of the policy services and of the signing service have signed or begun
-// something, each proposer has taken a request.
-func (w *world) checkAllWorked(instances int) {
+// warmUps is how many rounds of one transfer for each client there are at most
+// until each instance has had one. They fit the wallet's limit beside a mix.
+const warmUps = 40
+
+// awaitAllWork sends transfers until each instance of each service has taken
+// part, so that none is killed before it had anything to do: those of the policy
+// services and of the signing service have signed or begun something, each
+// proposer has taken a request.
+func (w *world) awaitAllWork(ctx context.Context, instances int) {
+	w.Helper()
+	if len(w.clients) != instances {
+		w.Fatalf("there are %d proposers, want %d", len(w.clients), instances)
+	}
+	var idle []string
+	for range warmUps {
+		if signed, _ := w.transfers(ctx, clients, "1"); signed != clients {
+			w.Fatalf("%d signed of %d", signed, clients)
+		}
+		if idle = w.idle(instances); len(idle) == 0 {
+			return
+		}
+	}
+	w.Fatalf("not all instances took part: %v", idle)
+}
+
+// idle says of which services not all instances have taken part.
+func (w *world) idle(instances int) (out []string) {
+	w.Helper()
+	found := w.workers()
+	for _, service := range services[1:] {
+		if n := len(found[service]); n != instances {
+			out = append(out, fmt.Sprintf("%d instances of %s", n, service))
+		}
+	}
+	for i := range w.clients {
+		if w.taken[i].Load() == 0 {
+			out = append(out, fmt.Sprintf("proposer %d", i))
+		}
+	}
+	return out
+}
+
+// workers are the instances by service that have signed or begun something.
+func (w *world) workers() map[string]map[string]bool {
 	w.Helper()
 	found := map[string]map[string]bool{}
 	for _, query := range []string{
@@ -174,19 +213,7 @@ func (w *world) checkAllWorked(instances int) {
 			w.Fatal(err)
 		}
 	}
-	for _, service := range services[1:] {
-		if n := len(found[service]); n != instances {
-			w.Errorf("%d instances of %s took part, want %d: %v", n, service, instances, found[service])
-		}
-	}
-	for i := range w.clients {
-		if w.taken[i].Load() == 0 {
-			w.Errorf("proposer %d has taken no request", i)
-		}
-	}
-	if len(w.clients) != instances {
-		w.Errorf("there are %d proposers, want %d", len(w.clients), instances)
-	}
+	return found
 }
 
 // instanceOf reads the instance's name out of an approval, a compact JWS.

@@ -33,8 +33,8 @@ submitted, then, for the next request, the second, and so on (at most %d, since 
 service hears of that. The connection is cut, or the service killed (SIGKILL) and started again by its launcher. Each request must end
 as it would have, and for the same reason; what a killed service had leased waits for its lease, 5 s. After the freeze of a wallet a
 transfer of that wallet must be rejected, and one of another signed; after the freeze of the user a transfer of theirs must be rejected, until
-a policy document takes the freeze back. A request that is to expire lives for %.0f s; a role that looks at it later rejects it for that, if it comes
-before the signing service.`, mostStatements(), mostMisses, shortLife.Seconds()),
+a policy document takes the freeze back. A request that is to expire lives for %.0f s. The deployments of this table, three for each
+service, run at once and share one machine: its load is part of the slowest ends.`, mostStatements(), mostMisses, shortLife.Seconds()),
 		columns: []string{"service", "request", "fault", "statements broken", "slowest end"},
 	},
 	load: section{

@@ -81,6 +81,7 @@ func (w *world) everyStatement(o outcome, f fault) {
 	if w.Failed() {
 		return
 	}
+	w.useNewWallet()
 	var slowest time.Duration
 	n, misses, most := 1, 0, mostStatements()
 	for n <= most && misses < mostMisses && !w.Failed() {
@@ -99,6 +100,7 @@ func (w *world) everyStatement(o outcome, f fault) {
 		}
 		w.proxy.Disarm()
 		w.check(o, a, r)
+		w.checkRoom(o)
 	}
 	if n == 1 && !w.Failed() {
 		w.Errorf("%s, %s, %s: no statement was broken", w.service, o.name, f.name)
