@@ -9,9 +9,9 @@ import (
 // How far the heap may grow before it is collected, in percent of what is live.
 const (
 	// headroom is how much garbage may stand beside what is live. A service with
-	// 30 MiB live, and 20 for itself, stays below 100 MiB; less than that would be
+	// 35 MiB live, and 20 for itself, stays below 100 MiB; less than that would be
 	// filled, and collected, dozens of times a second at full load.
-	headroom = 48 << 20
+	headroom = 40 << 20
 	// mostPercent is for a service with few MiB live, which is most of them. It is
 	// not more, because a large batch can make some 20 MiB live for a moment.
 	mostPercent = 300

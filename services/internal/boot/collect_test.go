@@ -13,7 +13,7 @@ import (
 func TestPercentFor(t *testing.T) {
 	const mib = 1 << 20
 	for live, want := range map[uint64]int{
-		0: 300, mib: 300, 16 * mib: 300, 32 * mib: 150, 48 * mib: 100, 96 * mib: 50, 192 * mib: 25, 4096 * mib: 25,
+		0: 300, mib: 300, 13 * mib: 300, 20 * mib: 200, 40 * mib: 100, 80 * mib: 50, 160 * mib: 25, 4096 * mib: 25,
 	} {
 		if got := boot.PercentFor(live); got != want {
 			t.Errorf("%d MiB live: %d, want %d", live/mib, got, want)
@@ -25,7 +25,7 @@ func TestPercentFor(t *testing.T) {
 func TestCollectByWhatIsLive(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	boot.CollectByWhatIsLive()
-	ballast := make([]byte, 96<<20)
+	ballast := make([]byte, 80<<20)
 	wantPercent(t, 40, 50)
 	runtime.KeepAlive(ballast)
 	wantPercent(t, boot.MostPercent, boot.MostPercent)
