@@ -32,6 +32,10 @@ func TestAskWaiting(t *testing.T) {
 			parked: true, replied: epochB,
 			state: "UPDATE countersign.notice SET created_at = now() - interval '1 minute' WHERE topic = 'policy' OR key = $1::text",
 		},
+		"attack-document-of-the-last-day-there-is": {
+			parked: true, replied: epochB, want: 2,
+			state: "UPDATE countersign.notice SET created_at = '294276-12-31 23:59:59' WHERE topic = 'policy' OR key = $1::text",
+		},
 		"ended": {
 			parked: true, replied: epochB,
 			state: "INSERT INTO countersign.result (request_id, status, body) VALUES ($1, 'rejected', '')",
@@ -63,5 +67,46 @@ func TestAskWaiting(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAskWaitingBesideAnother: who asks waits for another instance that is asking
+// about the same requests, in whatever order it has found them.
+func TestAskWaitingBesideAnother(t *testing.T) {
+	f := newFixture(t)
+	first, second := submission(), submission()
+	f.submitBatch([]queue.Submission{first, second})
+	f.reply("authorization", queue.Reply{Epochs: []message.EpochID{epochB}})
+	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochB}})
+	f.attack("UPDATE countersign.task SET state = 1, available_at = now() WHERE consumer = 'approval'")
+	f.attack("UPDATE countersign.task SET available_at = now() - interval '1 hour' WHERE consumer = 'approval' AND request_id = $1", second.ID)
+	other, err := f.db.Owner.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Rollback() }()
+	ask := func(s queue.Submission) {
+		t.Helper()
+		if _, err := other.Exec("INSERT INTO countersign.task (consumer, request_id) VALUES ('authorization', $1)", s.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(first)
+	asked := make(chan error, 1)
+	f.run(func() error {
+		_, err := f.silent("signing").AskWaiting(f.ctx, roles, []message.EpochID{epochA}, 10)
+		asked <- err
+		return nil
+	})
+	f.until(1, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	ask(second)
+	if err := other.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(f, asked); err != nil {
+		t.Error(err)
+	}
+	if n := f.count("SELECT count(*) FROM countersign.task WHERE consumer IN ('authorization', 'fraud')"); n != 4 {
+		t.Errorf("%d tasks, want 4", n)
 	}
 }

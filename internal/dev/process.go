@@ -137,9 +137,9 @@ func closed(c <-chan struct{}) bool {
 }
 
 // once runs a service until it ends; the error holds what the service said of
-// its end. When the launcher itself dies, the kernel
-// ends the service (Pdeathsig); that signal comes when the starting thread
-// ends, so the thread is kept for as long.
+// its end. When the launcher itself dies, the kernel ends the service
+// (Pdeathsig); that signal comes when the starting thread ends, so the thread is
+// kept for as long.
 func (r runner) once(ctx context.Context, service string) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -96,11 +96,16 @@ func TestAttackVotesForASecond(t *testing.T) {
 	if n := len(shown.Votes); n > 10 {
 		t.Errorf("%d votes are kept", n)
 	}
-	vote(message.Reject, time.Minute)
-	for _, body := range w.chain {
-		if err := w.decider.Replay(body); err != nil {
-			t.Fatal(err)
+	reread := func(verdict policy.Verdict, why string) {
+		for _, body := range w.chain {
+			if err := w.decider.Replay(body); err != nil {
+				t.Fatal(err)
+			}
+			w.want(q, verdict, why)
 		}
 	}
-	w.want(q, policy.Reject, approval.CodeRejected)
+	vote(message.Approve, time.Minute)
+	reread(policy.Approve, "") // at each moment: see Decider.Forget
+	vote(message.Reject, time.Minute)
+	reread(policy.Reject, approval.CodeRejected)
 }

@@ -110,15 +110,28 @@ func (b *ballots) kept(request string) ballot {
 	return b.by[request]
 }
 
-// add takes a vote over; the same one twice is one.
+// older says that an agreement has ended, and before another does.
+func (b *ballots) older(c, other cast) bool {
+	return c.vote.Expires.Before(other.vote.Expires.Time) && c.vote.Expires.Before(b.watch.Read().Sure)
+}
+
+// add takes a vote over; the same one twice is one. Where there are too many
+// agreements the oldest goes, and that may be the new one: when all records are
+// read again, those that went before push nobody's out.
 func (b *ballots) add(c cast) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old := b.by[c.vote.Request]
-	if old.has(c.compact) {
+	again := old.again(c)
+	full := len(again) >= maxAgain
+	if old.has(c.compact) || full && b.older(c, old[again[0]]) {
 		return
 	}
-	b.by[c.vote.Request] = append(old.without(c), c)
+	votes := slices.Clone(old)
+	if full {
+		votes = slices.Delete(votes, again[0], again[0]+1)
+	}
+	b.by[c.vote.Request] = append(votes, c)
 	if b.marked {
 		b.steps = append(b.steps, step{c.vote.Request, old})
 		return
@@ -179,21 +192,17 @@ func (b ballot) has(compact string) bool {
 	return slices.ContainsFunc(b, func(c cast) bool { return c.compact == compact })
 }
 
-// without returns a copy that lacks, where there are too many, the oldest agreement
-// of the same approver on the same envelope.
-func (b ballot) without(c cast) ballot {
-	oldest, n := -1, 0
-	for i := range slices.Backward(b) {
+// again returns where an agreement's approver has agreed on the same envelope
+// before, oldest first; of a rejection nothing.
+func (b ballot) again(c cast) (places []int) {
+	for i := range b {
 		v := b[i].vote
-		if v.Decision == message.Approve && v.Approver == c.vote.Approver && v.Envelope == c.vote.Envelope {
-			oldest, n = i, n+1
+		if v.Decision == message.Approve && v.Decision == c.vote.Decision &&
+			v.Approver == c.vote.Approver && v.Envelope == c.vote.Envelope {
+			places = append(places, i)
 		}
 	}
-	out := slices.Clone(b)
-	if n >= maxAgain {
-		out = slices.Delete(out, oldest, oldest+1)
-	}
-	return out
+	return places
 }
 
 // approvals returns the compact votes for the request, newest first: where an

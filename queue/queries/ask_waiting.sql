@@ -1,21 +1,27 @@
 -- New tasks for requests that wait for people: for those consumers who have
 -- none, who have said nothing of it since the newest policy document was
 -- published, and whose replies name none of the epochs. What is said within 10
--- seconds of that may still be said under the document before.
+-- seconds of that may still be said under the document before. They are made in
+-- the order of requests, so that two instances wait for each other and never
+-- deadlock.
 WITH asked AS (
     INSERT INTO countersign.task (consumer, request_id)
-    SELECT s.name, t.request_id
-    FROM countersign.task t
-    CROSS JOIN unnest($1::text[]) AS s (name)
-    WHERE t.consumer = ANY($1::text[]) AND t.state = 1
-      AND (SELECT count(*) FROM countersign.task o WHERE o.request_id = t.request_id AND o.consumer = s.name) = 0
-      AND (SELECT count(*) FROM countersign.reply p
-           WHERE p.request_id = t.request_id AND p.sender = s.name
-             AND (p.epochs && $2::bytea[] OR p.created_at > (SELECT max(n.created_at) + interval '10 seconds'
-                                                            FROM countersign.notice n WHERE n.topic = $5))) = 0
-      AND (SELECT count(*) FROM countersign.result x WHERE x.request_id = t.request_id) = 0
-      AND (SELECT r.expires_at > now() FROM countersign.request r WHERE r.id = t.request_id)
-    LIMIT $3
+    SELECT w.name, w.request_id
+    FROM (
+        SELECT s.name, s.place, t.request_id
+        FROM countersign.task t
+        CROSS JOIN unnest($1::text[]) WITH ORDINALITY AS s (name, place)
+        WHERE t.consumer = ANY($1::text[]) AND t.state = 1
+          AND (SELECT count(*) FROM countersign.task o WHERE o.request_id = t.request_id AND o.consumer = s.name) = 0
+          AND (SELECT count(*) FROM countersign.reply p
+               WHERE p.request_id = t.request_id AND p.sender = s.name
+                 AND (p.epochs && $2::bytea[] OR p.created_at > (SELECT least(max(n.created_at), now()) + interval '10 seconds'
+                                                                FROM countersign.notice n WHERE n.topic = $5))) = 0
+          AND (SELECT count(*) FROM countersign.result x WHERE x.request_id = t.request_id) = 0
+          AND (SELECT r.expires_at > now() FROM countersign.request r WHERE r.id = t.request_id)
+        LIMIT $3
+    ) w
+    ORDER BY w.request_id, w.place
     ON CONFLICT DO NOTHING
     RETURNING 1
 )
