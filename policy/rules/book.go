@@ -25,6 +25,8 @@ type book struct {
 	named   map[string]*document.Asset // by CAIP-19
 	literal map[string]bool            // CAIP-19 assets that stand in conditions
 	calls   map[[4]byte][]declared
+	signed  map[string]bool   // signatures of the functions in calls
+	args    map[string]bool   // names of their arguments
 	known   map[string]string // inline accounts, and the list each is on
 	similar map[string][]string
 	zones   map[string]*time.Location
@@ -51,7 +53,7 @@ func newBook(doc *document.Document, files Files) (*book, []error) {
 	b := &book{
 		lists: map[string]*listing{}, groups: map[string]map[string]bool{}, of: map[string][]string{},
 		assets: map[string]*document.Asset{}, named: map[string]*document.Asset{}, literal: map[string]bool{},
-		calls: map[[4]byte][]declared{}, known: map[string]string{}, similar: map[string][]string{},
+		calls: map[[4]byte][]declared{}, signed: map[string]bool{}, args: map[string]bool{}, known: map[string]string{}, similar: map[string][]string{},
 		zones: map[string]*time.Location{}, users: map[string]bool{}, chains: map[string]bool{},
 	}
 	for _, u := range doc.Users {
@@ -101,6 +103,10 @@ func (b *book) addCalls(calls []document.Call) (faults []error) {
 		b.addChain(c.Contract, ":")
 		selector := function.Selector()
 		b.calls[selector] = append(b.calls[selector], declared{transaction.Canonical(c.Contract), function})
+		b.signed[function.Signature()] = true
+		for _, name := range function.Arguments() {
+			b.args[name] = true
+		}
 	}
 	return faults
 }

@@ -81,6 +81,12 @@ func TestFaultsAtLoad(t *testing.T) {
 		`[1] == [typed.message.value]`:                                        "the type of one side is not known",
 		`tx.calls.exists(c, c.args.kind in [1, 2])`:                           "the type of one side is not known",
 		`request.kind in ["policy.update", "ethereum.transation"]`:            `there is no kind "ethereum.transation"`,
+		`tx.calls.exists(c, has(c.args.valeu) && c.args.valeu > amount(5))`:   `no function under calls has an argument "valeu"`,
+		`tx.calls.exists(c, c.args["valeu"] == amount(5))`:                    `no function under calls has an argument "valeu"`,
+		`tx.calls.exists(c, "valeu" in c.args)`:                               `no function under calls has an argument "valeu"`,
+		`tx.calls.exists(c, c.args.exists(name, name == "valeu"))`:            `no function under calls has an argument "valeu"`,
+		`tx.calls.exists(c, c.function == "transfer(address,uint)")`:          `no function "transfer(address,uint)" is declared under calls`,
+		`tx.calls.exists(c, c.function in ["burn()"])`:                        `no function "burn()" is declared under calls`,
 		`tx.selector == "0xA9059CBB"`:                                         "never matches: selectors and addresses are in lower case",
 		`tx.selector in ["0xa9059cbb", "0x095EA7B3"]`:                         "never matches",
 		`typed.message.to == "0xAb5801a7D398351b8bE11C439e05C5B3259aeC9B"`:    "never matches",
@@ -179,6 +185,7 @@ func TestUsualRulesAreWithinTheirCost(t *testing.T) {
 		`"value" in typed.message && typed.message.side in ["0", "1"] && typed.message.list == []`,
 		`tx.calls.exists(c, c.args.kind in [amount(1), amount(2)] && c.args.to == "0xab5801a7d398351b8be11c439e05c5b3259aec9b")`,
 		`request.kind in ["policy.update"] || tx.nonce in [7u]`,
+		`tx.calls.exists(c, c.function in ["", "transfer(address,uint256)"] && (c.args == {} || c.args["value"] == amount(5)))`,
 		`amount(typed.message.value) > amount(typed.message.deadline) && typed.message.value > amount(5) && tx.form > "e"`,
 		`tx.to == "" || tx.moves.exists(m, m.to == "") || tx.to.endsWith("5555") || tx.selector in ["0x", "0xa9059cbb"]`,
 		`tx.moves.exists(d, d.to == "` + bob + `") && tx.destinations.exists(d, d == "` + bob + `")`,
@@ -208,7 +215,7 @@ func TestFaultsOfRulesAndDocument(t *testing.T) {
 	_, err := rules.Compile(doc, "approval", nil)
 	for _, want := range []string{
 		`effect "permit" is not allow, ask or deny`, `undeclared reference to 'tx.x'`, `'tx.y'`, `rule "true" stands twice`,
-		`calls: entry 3 ("transfer(address to")`,
+		`calls: entry 4 ("transfer(address to")`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\nwant %s in it", err, want)

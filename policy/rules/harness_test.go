@@ -40,6 +40,7 @@ func documentOf(list ...document.Rule) *document.Document {
 	doc.Calls = []document.Call{
 		{Function: "transfer(address to, uint256 value)"},
 		{Contract: usdcContract, Function: "approve(address spender, uint256 value)"},
+		{Function: "act(uint256 kind, uint256 amount)"},
 	}
 	return doc
 }

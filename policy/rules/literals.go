@@ -36,6 +36,8 @@ func (c *condition) verify() []error {
 			c.fault(e, "a rule cannot make a %s", e.AsStruct().TypeName())
 		case ast.LiteralKind:
 			c.account(e)
+		case ast.SelectKind:
+			c.member(e, e.AsSelect().Operand(), e.AsSelect().FieldName())
 		case ast.CallKind:
 			c.call(e, e.AsCall())
 		}
@@ -57,10 +59,22 @@ func (c *condition) account(e ast.Expr) {
 	}
 }
 
+// member refuses an argument of a call that no function of the document has: to
+// ask for it is an error, or, with has, never true.
+func (c *condition) member(e, of ast.Expr, name string) {
+	if m := c.meaning(of); m == argumentName {
+		c.told(e, m, name)
+	}
+}
+
 func (c *condition) call(e ast.Expr, call ast.CallExpr) {
 	switch call.FunctionName() {
 	case operators.Equals, operators.NotEquals, operators.In:
 		c.comparison(e, call.Args())
+	case operators.Index:
+		if name, ok := stringLiteral(call.Args()[1]); ok {
+			c.member(call.Args()[1], call.Args()[0], name)
+		}
 	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
 		c.order(e, call.Args())
 	case "amount":

@@ -30,6 +30,8 @@ const (
 	chainName
 	formName
 	selectorText
+	functionName
+	argumentName
 )
 
 // meanings are those of variables and of the fields of elements; of a list, that
@@ -43,7 +45,8 @@ var meanings = map[string]meaning{
 	"tx.selector": selectorText, "tx.destinations": accountName, "tx.message": freeText,
 	"Move.asset": assetName, "Move.from": accountName, "Move.to": accountName,
 	"Allowance.asset": assetName, "Allowance.owner": accountName, "Allowance.spender": accountName,
-	"Call.to": accountName, "Call.selector": selectorText,
+	"Call.to": accountName, "Call.selector": selectorText, "Call.function": functionName,
+	"Call.args":    argumentName, // its keys
 	"Amount.asset": assetName,
 }
 
@@ -59,10 +62,18 @@ func (c *condition) meaning(e ast.Expr) meaning {
 		return meanings[c.ast.GetType(e.AsSelect().Operand().ID()).TypeName()+"."+e.AsSelect().FieldName()]
 	case ast.CallKind:
 		if call := e.AsCall(); call.FunctionName() == operators.Index {
-			return c.meaning(call.Args()[0])
+			return c.element(call.Args()[0])
 		}
 	case ast.ComprehensionKind:
 		return c.collected(e.AsComprehension().LoopStep())
+	}
+	return notKnown
+}
+
+// element is what one of a list stands for. What stands in a map is of its own kind.
+func (c *condition) element(of ast.Expr) meaning {
+	if m := c.meaning(of); m != argumentName {
+		return m
 	}
 	return notKnown
 }
@@ -124,6 +135,10 @@ func (b *book) never(m meaning, text string) string {
 	case text == "": // what is not there
 	case m == groupName && b.groups[text] == nil:
 		return fmt.Sprintf("there is no group %q", bounded(text))
+	case m == functionName && !b.signed[text]:
+		return fmt.Sprintf("no function %q is declared under calls", bounded(text))
+	case m == argumentName && !b.args[text]:
+		return fmt.Sprintf("no function under calls has an argument %q", bounded(text))
 	case (m == notKnown || m == selectorText) && capitals:
 		return fmt.Sprintf("%q never matches: selectors and addresses are in lower case", text)
 	case m == selectorText && !selectorForm.MatchString(text):

@@ -73,6 +73,15 @@ func ParseFunction(text string) (Function, error) {
 // selector.
 func (f Function) Signature() string { return f.signature }
 
+// Arguments returns the names by which Decode gives the arguments.
+func (f Function) Arguments() []string {
+	out := make([]string, len(f.fields))
+	for i, field := range f.fields {
+		out[i] = field.name
+	}
+	return out
+}
+
 // Selector returns the four bytes that a call of the function begins with.
 func (f Function) Selector() [selectorSize]byte { return f.selector }
 

@@ -252,8 +252,8 @@ func members(changes map[string]string) string {
 	}
 	maps.Copy(m, changes)
 	parts := []string{}
-	for name, value := range m {
-		parts = append(parts, fmt.Sprintf("%q:%s", name, value))
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%q:%s", name, m[name]))
 	}
 	return "{" + strings.Join(parts, ",") + "}"
 }

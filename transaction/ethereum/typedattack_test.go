@@ -56,7 +56,12 @@ func TestAttackTypedDataChain(t *testing.T) {
 // refused, and so is all that the types do not say.
 func TestAttackTypedDataTwoReadings(t *testing.T) {
 	good := members(nil)
-	edit := func(old, replacement string) string { return strings.Replace(good, old, replacement, 1) }
+	edit := func(old, replacement string) string {
+		if strings.Count(good, old) == 0 {
+			t.Fatalf("%s is not there to be edited", old)
+		}
+		return strings.Replace(good, old, replacement, 1)
+	}
 	const domain = `{"name":"chainId","type":"uint256"}`
 	for name, data := range map[string]string{
 		"fail/member twice":            edit(`{"a":7}`, `{"a":7,"a":8}`),
@@ -74,7 +79,7 @@ func TestAttackTypedDataTwoReadings(t *testing.T) {
 		"fail/message an array":        edit(`{"a":7}`, `[7]`),
 		"fail/message a string":        edit(`{"a":7}`, `"{\"a\":7}"`),
 		"fail/no message":              `{"types":{},"primaryType":"A","domain":{}}`,
-		"fail/unknown primary type":    edit(`"A","`, `"B","`) + " ",
+		"fail/unknown primary type":    edit(`"primaryType":"A"`, `"primaryType":"B"`),
 		"fail/primary type an array":   members(map[string]string{"primaryType": `"A[]"`}),
 		"fail/primary type a domain":   members(map[string]string{"primaryType": `"EIP712Domain"`, "message": `{"chainId":1}`}),
 		"fail/primary type uint8":      members(map[string]string{"primaryType": `"uint8"`, "message": `7`}),
