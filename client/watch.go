@@ -79,7 +79,11 @@ func (w *watch) read(parent context.Context) error {
 	quiet := time.AfterFunc(w.client.silence, func() { cancel(errSilent) })
 	defer quiet.Stop()
 	err := w.connect(ctx, func() { quiet.Reset(w.client.silence) })
-	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+	switch {
+	case err == nil || w.refused != nil:
+	case parent.Err() != nil: // whatever the end of the connection looked like
+		return fmt.Errorf("watching request %s: %w", w.id, parent.Err())
+	case errors.Is(context.Cause(ctx), errSilent):
 		return errSilent
 	}
 	return err
