@@ -17,23 +17,27 @@ import (
 const startWithin = 2 * time.Minute
 
 // TestDevelopmentDeployment builds the binaries, runs `countersign dev` as
-// people do, and runs the scripts of testdata/dev against it. After them no
-// secret may stand where others can read, and nothing may be left running.
+// people do, and runs the scripts of testdata/dev against it, at once, then
+// those of testdata/documents, which put other policy documents in force: a vote
+// names the one that was active when it was made. After them no secret may stand
+// where others can read, and nothing may be left running.
 func TestDevelopmentDeployment(t *testing.T) {
 	bin := build(t)
 	dir := filepath.Join(deploymentDir(t), "deployment")
 	launcher, output := launch(t, bin, dir)
-	t.Run("scripts", func(t *testing.T) {
-		testscript.Run(t, testscript.Params{
-			Dir: filepath.Join("testdata", "dev"),
-			Setup: func(e *testscript.Env) error {
-				e.Setenv("COUNTERSIGN_PROFILE", filepath.Join(dir, "dev.json"))
-				e.Setenv("DEPLOYMENT", dir)
-				e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+bin)
-				return nil
-			},
+	for _, scripts := range []string{"dev", "documents"} {
+		t.Run(scripts, func(t *testing.T) {
+			testscript.Run(t, testscript.Params{
+				Dir: filepath.Join("testdata", scripts),
+				Setup: func(e *testscript.Env) error {
+					e.Setenv("COUNTERSIGN_PROFILE", filepath.Join(dir, "dev.json"))
+					e.Setenv("DEPLOYMENT", dir)
+					e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+bin)
+					return nil
+				},
+			})
 		})
-	})
+	}
 	t.Run("Webhook", func(t *testing.T) { toldOutcome(t, bin, dir) })
 	t.Run("AttackSecretLeftInResponses", func(t *testing.T) { attackSecretLeftInResponses(t, dir) })
 	t.Run("AttackPayloadLeftInLogs", func(t *testing.T) { attackPayloadLeftInLogs(t, dir) })
