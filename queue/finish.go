@@ -108,14 +108,14 @@ func (q *Queue) AskAgain(ctx context.Context, request uuid.UUID, consumers []str
 }
 
 // AskWaiting gives requests that one of the consumers has parked to the others
-// once more, where these have no task for it, and have neither replied for one of
-// the epochs nor since the newest policy document was published. It makes at most
-// limit tasks and returns how many.
-func (q *Queue) AskWaiting(ctx context.Context, consumers []string, epochs []message.EpochID, limit int) (asked int, err error) {
+// once more, where these have no task for it and have not replied for one of the
+// epochs; for a newcomer, nor since the newest policy document was published. It
+// makes at most limit tasks and returns how many.
+func (q *Queue) AskWaiting(ctx context.Context, consumers []string, epochs []message.EpochID, newcomer bool, limit int) (asked int, err error) {
 	stmt, err := q.sql.askWaiting.On(ctx, q.db, nil)
 	if err == nil {
 		var told sql.NullString
-		err = stmt.QueryRowContext(ctx, textArray(consumers), epochArray(epochs), limit, strings.Join(consumers, ","), TopicPolicy).Scan(&asked, &told)
+		err = stmt.QueryRowContext(ctx, textArray(consumers), epochArray(epochs), limit, strings.Join(consumers, ","), TopicPolicy, newcomer).Scan(&asked, &told)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("asking again for requests that wait: %w", err)

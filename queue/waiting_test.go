@@ -12,10 +12,11 @@ import (
 // them.
 func TestAskWaiting(t *testing.T) {
 	for name, test := range map[string]struct {
-		parked  bool
-		replied message.EpochID
-		state   string // what else has become of the request
-		want    int
+		parked      bool
+		replied     message.EpochID
+		established bool   // who asks is no newcomer
+		state       string // what else has become of the request
+		want        int
 	}{
 		"replied-for-an-ended-epoch": {parked: true, replied: epochB, want: 2},
 		"replied-for-a-live-epoch":   {parked: true, replied: epochA},
@@ -30,6 +31,10 @@ func TestAskWaiting(t *testing.T) {
 		},
 		"replied-since-the-newest-document": {
 			parked: true, replied: epochB,
+			state: "UPDATE countersign.notice SET created_at = now() - interval '1 minute' WHERE topic = 'policy' OR key = $1::text",
+		},
+		"replied-late-under-the-document-before": {
+			parked: true, replied: epochB, established: true, want: 2,
 			state: "UPDATE countersign.notice SET created_at = now() - interval '1 minute' WHERE topic = 'policy' OR key = $1::text",
 		},
 		"attack-document-of-the-last-day-there-is": {
@@ -61,7 +66,7 @@ func TestAskWaiting(t *testing.T) {
 			}
 			signing := f.silent("signing")
 			for _, want := range []int{test.want, 0} {
-				got, err := signing.AskWaiting(f.ctx, roles, []message.EpochID{epochA}, 10)
+				got, err := signing.AskWaiting(f.ctx, roles, []message.EpochID{epochA}, !test.established, 10)
 				if err != nil || got != want {
 					t.Errorf("asked %d, %v; want %d", got, err, want)
 				}
@@ -94,7 +99,7 @@ func TestAskWaitingBesideAnother(t *testing.T) {
 	ask(first)
 	asked := make(chan error, 1)
 	f.run(func() error {
-		_, err := f.silent("signing").AskWaiting(f.ctx, roles, []message.EpochID{epochA}, 10)
+		_, err := f.silent("signing").AskWaiting(f.ctx, roles, []message.EpochID{epochA}, true, 10)
 		asked <- err
 		return nil
 	})

@@ -28,9 +28,9 @@ type turnover struct {
 // reconsider has the roles that have answered requests which wait for people
 // decide them again when another policy document is active, so that nobody is
 // asked about what it denies. The role that waits does so of its own accord. A
-// new instance looks as well, since the document may have come while none ran;
-// what was decided after that is let be: a "no" is for good, and a restart is no
-// reason for one.
+// new instance looks as well, since the document may have come while none ran, but
+// it cannot tell who decided under which: what was decided after that is let be. A
+// "no" is for good, and a restart is no reason for one.
 func (s *Service) reconsider(ctx context.Context) error {
 	active := s.cfg.Policy.Active()
 	if active == nil {
@@ -43,7 +43,8 @@ func (s *Service) reconsider(ctx context.Context) error {
 	if s.turnover.quiet == 0 || s.turnover.looks == 0 || len(epochs) == 0 || len(s.verifier.Silent()) > 0 {
 		return nil
 	}
-	asked, err := s.cfg.Queue.AskWaiting(ctx, s.cfg.Genesis.Roles, epochs, askedPerLook)
+	newcomer := active.Ref == s.verifier.FirstPolicy()
+	asked, err := s.cfg.Queue.AskWaiting(ctx, s.cfg.Genesis.Roles, epochs, newcomer, askedPerLook)
 	if err != nil {
 		return err
 	}

@@ -35,12 +35,17 @@ func (w *world) waiting() uuid.UUID {
 }
 
 // TestNewDocumentRejectsWhatWaits: a request that waits for people ends at once
-// where a new document has another role deny it. Nobody is asked in vain.
+// where a new document has another role deny it, also one that approved it under
+// the document before when the new one was long published, since it activated it
+// late. Nobody is asked in vain.
 func TestNewDocumentRejectsWhatWaits(t *testing.T) {
 	w := newWorld(t)
 	w.ready(w.start(nil))
 	w.needAccount()
 	id := w.waiting()
+	if _, err := w.db.Owner.Exec("UPDATE countersign.reply SET created_at = now() + interval '1 minute'"); err != nil {
+		t.Fatal(err)
+	}
 	second := func(d *document.Document) { d.Version = 2 }
 	active := w.d.Active(second)
 	w.follow(active)

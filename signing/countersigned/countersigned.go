@@ -90,7 +90,8 @@ type Verifier struct {
 	early   *early
 
 	mu     sync.RWMutex
-	epochs []*epoch // oldest first
+	epochs []*epoch          // oldest first
+	first  message.PolicyRef // of the first of all epochs
 }
 
 // New returns a verifier without an epoch: nothing verifies until OpenEpoch

@@ -83,6 +83,9 @@ func (v *Verifier) OpenEpoch(ctx context.Context) ([]Hello, error) {
 	}
 	v.mu.Lock()
 	v.epochs = append(v.epochs, e)
+	if (v.first == message.PolicyRef{}) {
+		v.first = e.policy
+	}
 	v.mu.Unlock()
 	v.Sweep()
 	return hellos, nil
@@ -129,6 +132,14 @@ func (v *Verifier) Epochs() []message.EpochID {
 		out = append(out, e.id)
 	}
 	return out
+}
+
+// FirstPolicy returns the policy of the first epoch: whoever decided under a later
+// one names an epoch of this instance.
+func (v *Verifier) FirstPolicy() message.PolicyRef {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.first
 }
 
 // Renew reports whether a new epoch should be opened: there is none, the
