@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +120,50 @@ func TestHumansAreAskedOnce(t *testing.T) {
 	restarted := w.start(approval.New(w.clock.Now)).ready()
 	if a, _ := restarted.one(task); a.Decision != message.Approve || len(a.Evidence) != 1 {
 		t.Fatalf("after a restart: %s because of %v", a.Decision, a.Reasons)
+	}
+}
+
+// TestAttackRejectionAfterApproval: a person's rejection is said although the role
+// has approved and has no task any more, and is final; an agreement is not said
+// that way.
+func TestAttackRejectionAfterApproval(t *testing.T) {
+	w := initialised(t)
+	transfer := w.accounts()
+	i := w.start(approval.New(w.clock.Now)).ready()
+	task := transfer("3000000000000000000")
+	i.deliver(task)
+	must(t, i.Append(t.Context(), w.vote(task, i, message.Approve)))
+	if a, _ := i.one(task); a.Decision != message.Approve {
+		t.Fatalf("after the vote: %s", a.Decision)
+	}
+	if rejected, err := i.Overrule(t.Context(), task.Request, task.Body); err != nil || rejected || len(w.queue.said) != 0 {
+		t.Fatalf("without a rejection: %v, %v, said %v", rejected, err, w.queue.said)
+	}
+	must(t, i.Append(t.Context(), w.vote(task, i, message.Reject)))
+	rejected, err := i.Overrule(t.Context(), task.Request, task.Body)
+	if err != nil || !rejected || len(w.queue.said) != 1 || !w.queue.said[0].Decisive {
+		t.Fatalf("%v, %v, said %v", rejected, err, w.queue.said)
+	}
+	if a, _ := w.open(&w.queue.said[0]); a.Decision != message.Reject || code(a) != approval.CodeRejected || a.Envelope != task.Hash {
+		t.Fatalf("said %s because of %v", a.Decision, a.Reasons)
+	}
+	if a, _ := i.one(task); a.Decision != message.Reject {
+		t.Fatalf("asked again: %s", a.Decision)
+	}
+}
+
+// TestRejectionThatCannotBeSaid: whoever rejects while no signing service can hear
+// it is told so.
+func TestRejectionThatCannotBeSaid(t *testing.T) {
+	w := initialised(t)
+	transfer := w.accounts()
+	i := w.start(approval.New(w.clock.Now)).ready()
+	task := transfer("3000000000000000000")
+	i.deliver(task)
+	must(t, i.Append(t.Context(), w.vote(task, i, message.Reject)))
+	w.clock.advance(time.Hour)
+	if _, err := i.Overrule(t.Context(), task.Request, task.Body); !errors.Is(err, policy.ErrNotSaid) || len(w.queue.said) != 0 {
+		t.Fatalf("%v, said %v", err, w.queue.said)
 	}
 }
 

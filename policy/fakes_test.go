@@ -100,6 +100,7 @@ type fakeQueue struct {
 	changed  chan struct{}
 	consumer chan consuming
 	unparked []uuid.UUID
+	said     []queue.Reply
 }
 
 type consuming struct {
@@ -123,6 +124,13 @@ func (q *fakeQueue) Unpark(_ context.Context, _ string, request uuid.UUID) error
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.unparked = append(q.unparked, request)
+	return nil
+}
+
+func (q *fakeQueue) Say(_ context.Context, _ string, _ uuid.UUID, r queue.Reply) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.said = append(q.said, r)
 	return nil
 }
 

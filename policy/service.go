@@ -36,6 +36,7 @@ const lookEvery = time.Second
 type Tasks interface {
 	Consume(ctx context.Context, c queue.Consumer, h queue.Handler) error
 	Unpark(ctx context.Context, consumer string, request uuid.UUID) error
+	Say(ctx context.Context, sender string, request uuid.UUID, r queue.Reply) error
 }
 
 // Notices is the part of the queue that carries hellos and announcements.
@@ -258,6 +259,28 @@ func (s *Service) Unpark(ctx context.Context, request uuid.UUID) error {
 		return fmt.Errorf("waking request %s: %w", request, err)
 	}
 	return nil
+}
+
+// ErrNotSaid says that the role cannot speak now.
+var ErrNotSaid = errors.New("the decision cannot be said now")
+
+// Overrule decides on a request at once, whatever the role has said of it and
+// whether or not it has a task, and says it if it is a rejection: that stands
+// beside an approval, and wins until the request's intent is there. Call it after
+// Append. It reports whether it was one.
+func (s *Service) Overrule(ctx context.Context, request uuid.UUID, envelope []byte) (rejected bool, err error) {
+	work, err := s.handle(ctx, []queue.Task{{Request: request, Body: envelope, Hash: message.Sum(envelope)}})
+	if err != nil {
+		return false, err
+	}
+	switch v := work.Verdicts[0]; {
+	case v.Disposition == queue.Retry:
+		return false, fmt.Errorf("%w: %s", ErrNotSaid, v.Note)
+	case v.Reply == nil || !v.Reply.Decisive:
+		return false, nil
+	default:
+		return true, s.cfg.Queue.Say(ctx, s.cfg.Role, request, *v.Reply)
+	}
 }
 
 func (s *Service) origin(generation int) message.Origin {

@@ -19,9 +19,12 @@ const cancelWait = 5 * time.Second
 // the proposer in this either; all it can do is to keep something from being
 // signed, which it could anyhow.
 func (s *Server) cancel(w http.ResponseWriter, r *http.Request, user string) error {
-	wait, err := preferredWait(r.Header, s.limits.Wait)
+	wait, asked, err := preferredWait(r.Header, s.limits.Wait)
 	if err != nil {
 		return err
+	}
+	if !asked {
+		wait = min(cancelWait, s.limits.Wait)
 	}
 	if r.ContentLength != 0 {
 		return problem(CodeMalformedRequest, "cancel takes no body")
@@ -35,18 +38,15 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request, user string) err
 		return err
 	}
 	if view.Result == nil {
-		most := patience{s.cancels, user, max(wait, min(cancelWait, s.limits.Wait))}
-		if err := s.withdraw(w, r, id, most); err != nil {
+		if err := s.withdraw(w, r, id, patience{s.cancels, user, wait, asked}); err != nil {
 			return err
 		}
 		if view, err = s.owned(r.Context(), id, user); err != nil {
 			return err
 		}
 	}
-	out, err := s.request(r.Context(), view)
+	out := s.request(r.Context(), view)
 	switch {
-	case err != nil:
-		return err
 	case !out.Ended():
 		writeJSON(w, http.StatusAccepted, mediaType, out)
 	case out.Status != message.StatusCancelled:
@@ -57,7 +57,8 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request, user string) err
 	return nil
 }
 
-// withdraw asks for the end and waits for it, unless it is too late.
+// withdraw asks for the end and waits for it, unless it is too late or no wait
+// is wanted.
 func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, id uuid.UUID, most patience) error {
 	c, err := s.queue.Cancel(r.Context(), message.RoleSigning, id)
 	switch {
@@ -66,6 +67,8 @@ func (s *Server) withdraw(w http.ResponseWriter, r *http.Request, id uuid.UUID, 
 	case c.TooLate:
 		return problem(CodeTooLate, "its signature is on its way")
 	}
-	s.await(w, r, id, most)
+	if most.time > 0 {
+		s.await(w, r, id, most)
+	}
 	return nil
 }

@@ -95,11 +95,7 @@ func (s *Server) stillIn(r *http.Request, user string) bool {
 
 // standing is the same JSON as of GET /v1/requests/{id}, with its tag.
 func (s *Server) standing(ctx context.Context, view queue.View) (standing, error) {
-	var out api.Request
-	out, err := s.request(ctx, view)
-	if err != nil {
-		return standing{}, err
-	}
+	out := s.request(ctx, view)
 	body, err := message.Encode(out)
 	if err != nil {
 		return standing{}, err

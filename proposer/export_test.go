@@ -2,6 +2,8 @@ package proposer
 
 import (
 	"context"
+	"net/http"
+	"time"
 
 	"github.com/countersign/countersign/queue"
 )
@@ -18,6 +20,11 @@ func Waits(s *Server) int { return s.waits.Taken() }
 
 // Cancels returns how many calls to cancel wait for one.
 func Cancels(s *Server) int { return s.cancels.Taken() }
+
+// PreferredWait reads the header Prefer.
+func PreferredWait(h http.Header, most time.Duration) (wait time.Duration, asked bool, err error) {
+	return preferredWait(h, most)
+}
 
 // QueryParameters returns what each route ("METHOD path") knows.
 func QueryParameters() map[string][]string {

@@ -37,8 +37,10 @@ func (s *Server) freezer(w http.ResponseWriter, r *http.Request) (name, rated st
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	now := s.now()
-	statement, err := parseStatement(body, s.deployment, now)
-	if err != nil || !slices.Contains(freezing, statement.Kind) {
+	statement, err := parseStatement(body, s.deployment)
+	// A statement lets nobody in when its time is over, not even to be repeated:
+	// whoever has read it could use it for ever.
+	if err != nil || !slices.Contains(freezing, statement.Kind) || checkExpiry(statement, now) != nil {
 		return "", "", errNoCredential
 	}
 	signature, err := signatureOf(r, body, now)

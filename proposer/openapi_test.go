@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/proposer"
 	"github.com/countersign/countersign/proposer/api"
+	"github.com/countersign/countersign/proposer/token"
 )
 
 // description is the OpenAPI document, ready to hold answers against. Every
@@ -108,6 +110,9 @@ func (d *description) conform(t testing.TB, r *http.Request, a answer) {
 	if _, ok := response["content"].(map[string]any)[mediaType]; !ok {
 		t.Fatalf("%s %s: %d with media type %q is not documented", r.Method, template, a.status, mediaType)
 	}
+	if mediaType == api.ProblemMediaType && r.Method != http.MethodHead {
+		d.lists(t, response, a)
+	}
 	if mediaType == api.EventMediaType {
 		for _, e := range events(t, bytes.NewReader(a.body)) {
 			d.validate(t, "/components/schemas/Request", answer{body: []byte(e.data)})
@@ -117,6 +122,17 @@ func (d *description) conform(t testing.TB, r *http.Request, a answer) {
 	if r.Method != http.MethodHead {
 		escape := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D")
 		d.validate(t, "/paths/"+escape.Replace(template)+"/"+strings.ToLower(r.Method)+"/responses/"+status+"/content/"+escape.Replace(mediaType)+"/schema", a)
+	}
+}
+
+// lists checks that the description of a response names the code of a problem.
+func (d *description) lists(t testing.TB, response map[string]any, a answer) {
+	t.Helper()
+	var p api.Problem
+	must(t, message.DecodeStrict(a.body, &p))
+	codes := strings.TrimSuffix(strings.TrimPrefix(response["description"].(string), "Problem: "), ".")
+	if !slices.Contains(strings.Split(codes, ", "), p.Code) {
+		t.Fatalf("problem %s is not among those documented: %s", p.Code, codes)
 	}
 }
 
@@ -228,6 +244,64 @@ func TestOpenAPIHoldsForEveryRoute(t *testing.T) {
 	}
 	if a := w.get("/openapi.json", ""); !bytes.Equal(a.body, proposer.OpenAPI()) {
 		t.Error("another document is served")
+	}
+}
+
+// TestOpenAPIHoldsForEveryKind asks for each kind that the document lists, and
+// reads what is answered in every way; world.do holds it against the document.
+func TestOpenAPIHoldsForEveryKind(t *testing.T) {
+	kinds := described().doc["components"].(map[string]any)["schemas"].(map[string]any)["Kind"].(map[string]any)["enum"].([]any)
+	for _, kind := range kinds {
+		t.Run(kind.(string), func(t *testing.T) {
+			b, m := memoryBackend(t)
+			w := start(t, b, nil)
+			statement := w.statementOf(message.Kind(kind.(string)))
+			described().validate(t, "/components/schemas/Statement", answer{body: statement})
+			r := wantRequest(t, w.propose(statement), http.StatusAccepted)
+			wantRequest(t, w.propose(statement), http.StatusAccepted)
+			wantRequest(t, w.cancel(r.ID, deploymenttest.User, "Prefer", "wait=0"), http.StatusAccepted)
+			w.everyWay(r.ID, 1)
+			w.end(m, r.ID, func(r *message.Result) { r.Status, r.Output = message.StatusCancelled, nil })
+			wantRequest(t, w.propose(statement), http.StatusOK)
+			wantRequest(t, w.cancel(r.ID, deploymenttest.User), http.StatusOK)
+			w.everyWay(r.ID, 1)
+		})
+	}
+}
+
+// statementOf returns a statement of a kind: with a wallet and an account where
+// the kind wants them.
+func (w *world) statementOf(kind message.Kind) []byte {
+	w.t.Helper()
+	id, expires := strings.Repeat("ab", 32), w.clock.Now().Add(time.Hour)
+	for _, names := range [][2]string{{"", ""}, {id, ""}, {id, id}} {
+		statement := w.d.Statement(kind, names[0], names[1], map[string]string{"label": "test"}, expires)
+		if _, err := message.ParseStatement(statement, w.d.ID); err == nil {
+			return statement
+		}
+	}
+	w.t.Fatalf("no statement of kind %s can be made", kind)
+	return nil
+}
+
+// TestOpenAPIListsWhatEveryCallMayMeet makes every call that needs a user while
+// nobody can say who calls, and while no policy document says who is a user.
+func TestOpenAPIListsWhatEveryCallMayMeet(t *testing.T) {
+	b, _ := memoryBackend(t)
+	w := start(t, b, func(cfg *proposer.Config) {
+		down, err := token.New(token.Config{Issuers: []token.Issuer{{Name: issuer, Audiences: []string{audience}}}, Timing: token.Timing{Wait: time.Millisecond}})
+		must(t, err)
+		cfg.Tokens = down
+	})
+	bearer := w.token(deploymenttest.User, nil)
+	for _, code := range []proposer.Code{proposer.CodeIssuerUnavailable, proposer.CodeNotReady} {
+		for _, route := range proposer.Routes() {
+			method, path, _ := strings.Cut(strings.ReplaceAll(route, "{id}", "01890a5d-ac96-774b-bcce-b302099a8057"), " ")
+			if strings.HasPrefix(path, "/v1/") {
+				wantProblem(t, w.do(w.client(false), w.request(method, path, nil, bearer)), code)
+			}
+		}
+		w.policy.Set(nil)
 	}
 }
 

@@ -13,17 +13,13 @@ import (
 // view it shows nothing in place of a result that the signing service did not sign
 // for this very envelope: that is webhook.ErrUnverified.
 func (s *Server) Outcome(ctx context.Context, v queue.View) (webhook.Event, error) {
-	r, err := s.verifyResult(ctx, v)
+	r, err := s.verifyResult(ctx, v, message.Sum(v.Body))
 	if err != nil {
 		return webhook.Event{}, fmt.Errorf("%w: %w", webhook.ErrUnverified, err)
 	}
-	var envelope message.Envelope
-	if err := message.Decode(v.Body, &envelope); err != nil {
-		return webhook.Event{}, fmt.Errorf("reading envelope of %s: %w", v.ID, err)
-	}
-	statement, err := message.ParseStatement(envelope.Statement, s.deployment)
+	envelope, statement, err := s.read(v)
 	if err != nil {
-		return webhook.Event{}, fmt.Errorf("reading statement of %s: %w", v.ID, err)
+		return webhook.Event{}, err
 	}
 	data := webhook.Data{
 		Request: v.ID.String(), Kind: statement.Kind, Status: r.Status, Reasons: orEmpty(r.Reasons), Result: string(v.Result.Body),

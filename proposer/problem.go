@@ -1,6 +1,7 @@
 package proposer
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,7 +16,7 @@ type Code = rfc9457.Code
 
 // The problem codes of the API.
 const (
-	CodeMalformedRequest     Code = "malformed_request"
+	CodeMalformedRequest     Code = rfc9457.Malformed
 	CodeUnknownParameter     Code = "unknown_parameter"
 	CodeInvalidParameter     Code = "invalid_parameter"
 	CodeInvalidPreference    Code = "invalid_preference"
@@ -27,8 +28,8 @@ const (
 	CodeInvalidSignature     Code = "invalid_signature"
 	CodeDigestMismatch       Code = "content_digest_mismatch"
 	CodeUnauthenticated      Code = "unauthenticated"
-	CodeNotFound             Code = "not_found"
-	CodeMethodNotAllowed     Code = "method_not_allowed"
+	CodeNotFound             Code = rfc9457.NotFound
+	CodeMethodNotAllowed     Code = rfc9457.MethodNotAllowed
 	CodeBodyTimeout          Code = "body_timeout"
 	CodeIDConflict           Code = "id_conflict"
 	CodeTooLate              Code = "too_late"
@@ -85,6 +86,12 @@ type problemError = rfc9457.Error
 
 func problem(code Code, format string, args ...any) *problemError {
 	return rfc9457.New(code, format, args...)
+}
+
+// isNotFound says whether an error is the answer that there is nothing here.
+func isNotFound(err error) bool {
+	var p *problemError
+	return errors.As(err, &p) && p.Code == CodeNotFound
 }
 
 // unavailable is the answer when the database does not: the caller may try

@@ -33,7 +33,7 @@ var statuses = []message.Status{
 
 // propose is POST /v1/requests.
 func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) error {
-	wait, err := preferredWait(r.Header, s.limits.Wait)
+	wait, _, err := preferredWait(r.Header, s.limits.Wait)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) er
 		return err
 	}
 	now := s.now()
-	statement, err := parseStatement(body, s.deployment, now)
+	statement, err := parseStatement(body, s.deployment)
 	if err != nil {
 		return err
 	}
@@ -55,6 +55,9 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) er
 	if err != nil {
 		return err
 	}
+	if refusal := checkExpiry(statement, now); refusal != nil {
+		return s.repeat(w, r, submission, wait, refusal)
+	}
 	outcome, landed, err := s.batcher.add(r.Context(), submission)
 	defer landed()
 	if errors.Is(err, errBacklog) {
@@ -64,9 +67,9 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) er
 		return unavailable(err)
 	}
 	if outcome == queue.Conflict {
-		return problem(CodeIDConflict, "make a new UUIDv7 for a new statement")
+		return errConflict
 	}
-	w.Header().Set("Location", "/v1/requests/"+submission.ID.String())
+	locate(w, submission.ID)
 	if outcome != queue.Accepted {
 		return s.answer(w, r, submission.ID, user, wait, http.StatusAccepted)
 	}
@@ -75,11 +78,39 @@ func (s *Server) propose(w http.ResponseWriter, r *http.Request, user string) er
 		writeJSON(w, http.StatusAccepted, mediaType, fresh)
 		return nil
 	}
-	if result, ok := s.await(w, r, submission.ID, patience{s.waits, user, wait}); ok && s.complete(r.Context(), &fresh, submission, result) {
+	if result, ok := s.await(w, r, submission.ID, patience{s.waits, user, wait, true}); ok && s.complete(r.Context(), &fresh, submission, result) {
 		writeJSON(w, http.StatusOK, mediaType, fresh)
 		return nil
 	}
 	return s.answer(w, r, submission.ID, user, 0, http.StatusAccepted)
+}
+
+// errConflict says that other bytes, or another user's, stand under the id.
+var errConflict = problem(CodeIDConflict, "make a new UUIDv7 for a new statement")
+
+// locate says where a request is.
+func locate(w http.ResponseWriter, id uuid.UUID) {
+	w.Header().Set("Location", "/v1/requests/"+id.String())
+}
+
+// repeat answers a statement of which no request may be made now, with that
+// refusal unless the same user's same bytes made one before. Whoever lost the
+// answer of then must not be led to ask for the same again under another id.
+//
+// Another user's request is as absent as one that was never made: ids could be
+// tried here at no cost, since nothing is written.
+func (s *Server) repeat(w http.ResponseWriter, r *http.Request, sent queue.Submission, wait time.Duration, refusal error) error {
+	view, err := s.owned(r.Context(), sent.ID, sent.Owner)
+	switch {
+	case isNotFound(err):
+		return refusal
+	case err != nil:
+		return err
+	case view.Fingerprint != sent.Fingerprint:
+		return errConflict
+	}
+	locate(w, sent.ID)
+	return s.answer(w, r, sent.ID, sent.Owner, wait, http.StatusAccepted)
 }
 
 // complete adds the result to a request that was just accepted. It saves the
@@ -117,7 +148,7 @@ func (s *Server) submission(body []byte, statement message.Statement, signature 
 
 // show is GET /v1/requests/{id}.
 func (s *Server) show(w http.ResponseWriter, r *http.Request, user string) error {
-	wait, err := preferredWait(r.Header, s.limits.Wait)
+	wait, _, err := preferredWait(r.Header, s.limits.Wait)
 	if err != nil {
 		return err
 	}
@@ -145,15 +176,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id uuid.UUID, us
 		return err
 	}
 	if wait > 0 && view.Result == nil {
-		s.await(w, r, id, patience{s.waits, user, wait})
+		s.await(w, r, id, patience{s.waits, user, wait, true})
 		if view, err = s.owned(r.Context(), id, user); err != nil {
 			return err
 		}
 	}
-	out, err := s.request(r.Context(), view)
-	if err != nil {
-		return err
-	}
+	out := s.request(r.Context(), view)
 	status := open
 	if out.Ended() {
 		status = http.StatusOK
@@ -162,11 +190,13 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id uuid.UUID, us
 	return nil
 }
 
-// patience is how long a user waits for a result, and among which places.
+// patience is how long a user waits for a result, among which places, and
+// whether that is how long the user asked to.
 type patience struct {
 	places *fairness.Places
 	user   string
 	time   time.Duration
+	asked  bool
 }
 
 // await returns the result when it is there; false when the time is over, the
@@ -178,7 +208,9 @@ func (s *Server) await(w http.ResponseWriter, r *http.Request, id uuid.UUID, mos
 		return queue.Result{}, false
 	}
 	defer leave()
-	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(most.time.Seconds())))
+	if most.asked {
+		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(most.time.Seconds())))
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), most.time)
 	defer cancel()
 	stop := context.AfterFunc(s.stopping, cancel)
@@ -230,10 +262,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, user string) error
 		if v.Owner != user { // the filter asked for this user's only
 			continue
 		}
-		out, err := s.request(r.Context(), v)
-		if err != nil {
-			return err
-		}
+		out := s.request(r.Context(), v)
 		out.Payload = nil // a page of large ones would be too long
 		page.Requests = append(page.Requests, out)
 	}

@@ -6,12 +6,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"path"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
+	rfc9457 "github.com/countersign/countersign/internal/problem"
 	"github.com/countersign/countersign/proposer/api"
 	"github.com/countersign/countersign/proposer/token"
 )
@@ -74,50 +73,14 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle(pattern, s.dispatch(routes))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, problem(CodeNotFound, "")) })
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer s.recover(w, r)
-		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Strict-Transport-Security", "max-age=63072000")
-		if r.ContentLength != 0 {
-			// Also for those who are refused before anybody reads their body.
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.BodyTime))
-		}
-		if err := plainTarget(r); err != nil {
-			s.refuse(w, r, err)
-			return
-		}
-		mux.ServeHTTP(w, r)
-	})
-}
-
-// plainTarget accepts a request target that has one spelling only: an absolute
-// path without dots, doubled slashes or percent signs. So the path that is
-// routed, logged and signed is the same whatever stands in between.
-func plainTarget(r *http.Request) error {
-	u := r.URL
-	if u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
-		return problem(CodeMalformedRequest, "the request target must be a path")
-	}
-	if u.RawPath != "" || !strings.HasPrefix(u.Path, "/") || path.Clean(u.Path) != u.Path {
-		return problem(CodeNotFound, "")
-	}
-	target, _, _ := strings.Cut(r.RequestURI, "?")
-	if r.RequestURI != "" && target != u.Path {
-		return problem(CodeNotFound, "")
-	}
-	return nil
+	return rfc9457.Guard{Refuse: s.refuse, BodyTime: s.limits.BodyTime}.Before(mux)
 }
 
 // dispatch chooses the route by method.
 func (s *Server) dispatch(routes []route) http.Handler {
-	var allowed []string
+	var methods []string
 	for _, r := range routes {
-		allowed = append(allowed, r.method)
-		if r.method == http.MethodGet {
-			allowed = append(allowed, http.MethodHead)
-		}
+		methods = append(methods, r.method)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, route := range routes {
@@ -126,8 +89,7 @@ func (s *Server) dispatch(routes []route) http.Handler {
 				return
 			}
 		}
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		s.refuse(w, r, problem(CodeMethodNotAllowed, "allowed: %s", strings.Join(allowed, ", ")))
+		s.refuse(w, r, rfc9457.NotAllowed(methods...))
 	})
 }
 
@@ -219,20 +181,6 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "api call failed", slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Any("error", err))
 	}
 	writeProblem(w, err)
-}
-
-// recover answers a panic as an internal problem. The panic's value may hold
-// anything and is not logged; the stack is.
-func (s *Server) recover(w http.ResponseWriter, r *http.Request) {
-	v := recover()
-	if v == nil {
-		return
-	}
-	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-		panic(v)
-	}
-	s.log.ErrorContext(r.Context(), "api call panicked", "path", r.URL.Path, "stack", string(debug.Stack()))
-	writeProblem(w, problem(CodeInternal, ""))
 }
 
 func describeAPI(w http.ResponseWriter, _ *http.Request, _ string) error {

@@ -3,15 +3,11 @@ package proposer
 import (
 	"crypto"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
@@ -64,9 +60,9 @@ func bodyProblem(err error, limit int64) error {
 	return problem(CodeMalformedRequest, "the body broke off")
 }
 
-// parseStatement checks the form of a statement and its expiry. What the
-// payload means is not the proposer's business: every role decodes it.
-func parseStatement(body []byte, deployment message.Hash, now time.Time) (message.Statement, error) {
+// parseStatement checks the form of a statement. What the payload means is not
+// the proposer's business: every role decodes it.
+func parseStatement(body []byte, deployment message.Hash) (message.Statement, error) {
 	s, err := message.ParseStatement(body, deployment)
 	switch {
 	case errors.Is(err, message.ErrUnknownKind):
@@ -74,12 +70,17 @@ func parseStatement(body []byte, deployment message.Hash, now time.Time) (messag
 	case err != nil && isForOther(body, deployment):
 		return s, problem(CodeWrongAudience, "audience is not this deployment's id, %s", deployment)
 	case err != nil:
-		return s, problem(CodeInvalidStatement, "%s", describe(err))
-	}
-	if left := s.Expires.Sub(now); left <= 0 || left > maxLifetime {
-		return s, problem(CodeExpiryOutOfRange, "expires must lie after now and within %d hours", int(maxLifetime.Hours()))
+		return s, problem(CodeInvalidStatement, "%s", err.Error())
 	}
 	return s, nil
+}
+
+// checkExpiry says whether a request may be made of a statement now.
+func checkExpiry(s message.Statement, now time.Time) error {
+	if left := s.Expires.Sub(now); left <= 0 || left > maxLifetime {
+		return problem(CodeExpiryOutOfRange, "expires must lie after now and within %d hours", int(maxLifetime.Hours()))
+	}
+	return nil
 }
 
 // isForOther says whether a statement that was refused is well-formed, but
@@ -87,36 +88,6 @@ func parseStatement(body []byte, deployment message.Hash, now time.Time) (messag
 func isForOther(body []byte, deployment message.Hash) bool {
 	var s message.Statement
 	return message.DecodeStrict(body, &s) == nil && s.ID != "" && s.Audience != deployment
-}
-
-// describe says what is wrong with a statement without naming our own types.
-func describe(err error) string {
-	var semantic *json.SemanticError
-	if errors.As(err, &semantic) {
-		return "member " + pointer(semantic.JSONPointer) + ": " + cause(semantic.Err, "has a wrong type")
-	}
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
-		return "at " + pointer(syntactic.JSONPointer) + ": " + cause(syntactic.Err, "is not valid JSON")
-	}
-	return strings.TrimPrefix(err.Error(), fmt.Sprintf("decoding %T: ", &message.Statement{}))
-}
-
-// maxPointer keeps what a caller sends from growing what it gets back.
-const maxPointer = 64
-
-func pointer(p jsontext.Pointer) string {
-	if len(p) > maxPointer {
-		p = p[:maxPointer] + "..."
-	}
-	return strings.ToValidUTF8(string(p), "?") + "/"
-}
-
-func cause(err error, otherwise string) string {
-	if err == nil {
-		return otherwise
-	}
-	return strings.ToValidUTF8(err.Error(), "?")
 }
 
 // signatureOf reads the HTTP message signature's headers for their form only:

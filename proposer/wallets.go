@@ -194,8 +194,7 @@ func (s *Server) accountOf(ctx context.Context, id, wallet string) error {
 
 // cursorProblem answers a cursor that names nothing of the list.
 func cursorProblem(err error) error {
-	var p *problemError
-	if errors.As(err, &p) && p.Code == CodeNotFound {
+	if isNotFound(err) {
 		return errCursor
 	}
 	return err

@@ -92,11 +92,10 @@ func (w *gathering) offered(tasks []Task) {
 // offers delivers those requests of which everything was heard, and returns the
 // others, which are claimed.
 func (w *gathering) offers(ctx context.Context, list []uuid.UUID) (rest []uuid.UUID) {
-	epochs := w.Epochs()
-	b := &batch{seen: []int64{}}
+	b := &batch{seen: []int64{}, epochs: w.Epochs()}
 	w.mu.Lock()
 	for _, id := range list {
-		g, whole := w.heardOf.take(id, len(w.Senders), epochs)
+		g, whole := w.heardOf.take(id, len(w.Senders), b.epochs)
 		if !whole {
 			rest = append(rest, id)
 			continue

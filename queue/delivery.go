@@ -52,9 +52,10 @@ const (
 // batch is what one statement has claimed.
 type batch struct {
 	tasks    []Task
-	versions []int64    // of the tasks: Unpark raises a task's version
-	gathered []Gathered // of a gatherer, beside tasks
-	seen     []int64    // of a gatherer: how many replies there are
+	versions []int64           // of the tasks: Unpark raises a task's version
+	gathered []Gathered        // of a gatherer, beside tasks
+	seen     []int64           // of a gatherer: how many replies there are
+	epochs   []message.EpochID // of a gatherer: for which replies were read
 	ended    []uuid.UUID
 	claimed  time.Time
 	// offered says that it was heard of and not claimed; left lists those requests
@@ -67,7 +68,8 @@ type batch struct {
 type claim struct {
 	version   int64
 	hash      message.Hash
-	cancelled bool // as the handler was told
+	cancelled bool  // as the handler was told
+	decisive  int64 // replies that the handler has read
 }
 
 func (b *batch) claims() map[uuid.UUID]claim {
@@ -76,6 +78,7 @@ func (b *batch) claims() map[uuid.UUID]claim {
 		c := claim{version: b.versions[i], hash: t.Hash}
 		if len(b.gathered) > 0 && !b.offered { // of an offer nobody knows
 			c.cancelled = b.gathered[i].Cancelled
+			c.decisive = b.gathered[i].decisive()
 		}
 		out[t.Request] = c
 	}

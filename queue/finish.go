@@ -19,7 +19,8 @@ import (
 // neither stands without the other, and none without its task as it was claimed.
 // Who has only heard an offer leases the task by this statement, which holds the
 // request's row to be what was heard. Of what was cancelled none is written,
-// unless the handler was told so: some work cannot be taken back any more.
+// unless the handler was told so: some work cannot be taken back any more. Nor is
+// one where a decisive reply stands that the handler has not read.
 func (q *Queue) recordIntents(ctx context.Context, c Consumer, b *batch, intents []Intent) error {
 	if len(intents) == 0 {
 		return nil
@@ -27,21 +28,22 @@ func (q *Queue) recordIntents(ctx context.Context, c Consumer, b *batch, intents
 	var list []uuid.UUID
 	var instances textArray
 	var bodies byteaArray
-	var versions pq.Int64Array
+	var versions, decisive pq.Int64Array
 	var hashes byteaArray
 	var told pq.BoolArray
 	claimed := b.claims()
 	for _, i := range intents {
 		c := claimed[i.Request]
 		list, versions, hashes = append(list, i.Request), append(versions, c.version), append(hashes, c.hash[:])
-		told = append(told, c.cancelled)
+		told, decisive = append(told, c.cancelled), append(decisive, c.decisive)
 		instances, bodies = append(instances, i.Instance), append(bodies, i.Body)
 	}
 	stmt, err := q.sql.intents.On(ctx, q.db, nil)
 	if err != nil {
 		return fmt.Errorf("recording intents: %w", err)
 	}
-	_, err = stmt.ExecContext(ctx, uuidArray(list), instances, bodies, c.Name, versions, c.Lease.Seconds(), !b.offered, hashes, told)
+	_, err = stmt.ExecContext(ctx, uuidArray(list), instances, bodies, c.Name, versions, c.Lease.Seconds(), !b.offered, hashes, told,
+		epochArray(b.epochs), decisive)
 	if lost(err) {
 		return errLost
 	}
@@ -107,10 +109,32 @@ func (q *Queue) AskAgain(ctx context.Context, request uuid.UUID, consumers []str
 	return nil
 }
 
+// Say adds a reply to a request, without a task and whatever the sender has
+// replied before; not where it has ended. It says no more than a task's would.
+func (q *Queue) Say(ctx context.Context, sender string, request uuid.UUID, r Reply) error {
+	epochs, err := epochText(r.Epochs)
+	if err != nil {
+		return err
+	}
+	hint := replyHint{sender: sender, lone: &r, ids: []uuid.UUID{request}}
+	if r.Decisive {
+		hint.ids, hint.decisive = nil, hint.ids
+	}
+	stmt, err := q.sql.say.On(ctx, q.db, nil)
+	if err == nil {
+		_, err = stmt.ExecContext(ctx, sender, request.String(), append([]byte{}, r.Body...), append([]byte{}, r.Attachment...), epochs, r.Decisive, hint.payload())
+	}
+	if err != nil {
+		return fmt.Errorf("replying to request %s: %w", request, err)
+	}
+	return nil
+}
+
 // AskWaiting gives requests that one of the consumers has parked to the others
 // once more, where these have no task for it and have not replied for one of the
-// epochs; for a newcomer, nor since the newest policy document was published. It
-// makes at most limit tasks and returns how many.
+// epochs; for a newcomer, nor since the newest policy document was published. Who
+// has replied since then is let be for 10 seconds, and who replied longest ago is
+// asked first. It makes at most limit tasks and returns how many.
 func (q *Queue) AskWaiting(ctx context.Context, consumers []string, epochs []message.EpochID, newcomer bool, limit int) (asked int, err error) {
 	stmt, err := q.sql.askWaiting.On(ctx, q.db, nil)
 	if err == nil {

@@ -335,13 +335,13 @@ func (w *gathering) claimer(list []uuid.UUID) claimer {
 		if err != nil {
 			return nil, err
 		}
+		b := &batch{seen: []int64{}, epochs: w.Epochs()}
 		rows, err := stmt.QueryContext(ctx, w.Name, uuidArray(list), textArray(w.Senders),
-			epochArray(w.Epochs()), MaxReplies, message.MaxSize, w.Lease.Seconds())
+			epochArray(b.epochs), MaxReplies, message.MaxSize, w.Lease.Seconds())
 		if err != nil {
 			return nil, err
 		}
 		defer rows.Close()
-		b := &batch{seen: []int64{}}
 		for rows.Next() {
 			if err := b.scanGathered(rows); err != nil {
 				return nil, err
@@ -387,6 +387,16 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 		Epochs: toEpochs(epochs), Decisive: decisive.Bool, Created: created,
 	})
 	return nil
+}
+
+// decisive counts the decisive replies.
+func (g Gathered) decisive() (n int64) {
+	for _, r := range g.Replies {
+		if r.Decisive {
+			n++
+		}
+	}
+	return n
 }
 
 // toEpochs leaves out what is not 16 bytes.

@@ -23,7 +23,7 @@ type statements struct {
 	fail, release, sweep, hasten          *database.Statement
 	gather, look, lookRecent, newestReply *database.Statement
 	askAgain, unpark, stalled, reclaim    *database.Statement
-	askWaiting                            *database.Statement
+	askWaiting, say                       *database.Statement
 	cancel, intended                      *database.Statement
 	intents, finish, results              *database.Statement
 	publish, published, notices, expired  *database.Statement
@@ -42,8 +42,8 @@ func newStatements() *statements {
 		gather: statement("gather"), look: statement("look"), lookRecent: statement("look_recent"),
 		newestReply: statement("newest_reply"),
 		askAgain:    statement("ask_again"), unpark: statement("unpark"), stalled: statement("stalled"), reclaim: statement("reclaim"),
-		askWaiting: statement("ask_waiting"),
-		cancel:     statement("cancel"), intended: statement("intended"),
+		askWaiting: statement("ask_waiting"), say: statement("say"),
+		cancel: statement("cancel"), intended: statement("intended"),
 		intents: statement("intents"), finish: statement("finish"), results: statement("results"),
 		publish: statement("publish"), published: statement("published"), notices: statement("notices"),
 		notice:       statement("notice"),

@@ -233,10 +233,8 @@ func (w *world) send(ctx context.Context, a ask) (api.Request, error) {
 			c = a.by
 		}
 		r, err := c.Submit(ctx, s, time.Second)
-		if client.Code(err) == "expiry_out_of_range" { // nothing is taken any more: is it there?
-			if r, err = c.Get(ctx, s.ID); client.Code(err) == "not_found" && !taken {
-				return r, errNotTaken
-			}
+		if client.Code(err) == "expiry_out_of_range" && !taken {
+			return r, errNotTaken
 		}
 		taken = taken || err == nil
 		if err == nil && r.Ended() {

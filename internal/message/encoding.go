@@ -33,36 +33,16 @@ func Encode(v any) ([]byte, error) {
 
 // DecodeStrict decodes JSON from outside. It refuses duplicate, unknown and
 // differently cased members, invalid UTF-8, trailing bytes and more than
-// MaxSize bytes. White space and the order of members are free.
+// MaxSize bytes. White space and the order of members are free. The error is for
+// people: it names the member, and neither v's type nor a value.
 func DecodeStrict(b []byte, v any) error {
 	if len(b) > MaxSize {
-		return fmt.Errorf("decoding %T: %d bytes exceed %d", v, len(b), MaxSize)
+		return fmt.Errorf("%d bytes exceed %d", len(b), MaxSize)
 	}
 	if err := json.Unmarshal(b, v, json.RejectUnknownMembers(true)); err != nil {
-		return fmt.Errorf("decoding %T: %w", v, withoutValue(err))
+		return fault(err)
 	}
 	return nil
-}
-
-// longPointer is the length from which an error does not repeat where it
-// stands: the sender chose the names.
-const longPointer = 200
-
-// withoutValue takes out of a decoding error the value that did not fit: it
-// may be a secret or a payload, and errors are logged.
-func withoutValue(err error) error {
-	var semantic *json.SemanticError
-	if errors.As(err, &semantic) {
-		semantic.JSONValue = nil
-		if len(semantic.JSONPointer) > longPointer {
-			return errors.New("a member does not fit its type or is not known")
-		}
-	}
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) && len(syntactic.JSONPointer) > longPointer {
-		return errors.New("not valid JSON, or a member stands twice")
-	}
-	return err
 }
 
 // Decode decodes a message of our own making: strictly, and only from the one
@@ -76,7 +56,7 @@ func Decode(b []byte, v any) error {
 		return fmt.Errorf("encoding %T: %w", v, err)
 	}
 	if c.differs || len(c.rest) > 0 {
-		return fmt.Errorf("decoding %T: %w", v, ErrNotCanonical)
+		return ErrNotCanonical
 	}
 	return nil
 }
@@ -145,8 +125,10 @@ func unhex(dst, src []byte) error {
 	if bytes.ContainsAny(src, "ABCDEF") {
 		return errors.New("hex digits must be lower case")
 	}
-	_, err := hex.Decode(dst, src)
-	return err
+	if _, err := hex.Decode(dst, src); err != nil {
+		return errors.New("not all are hex digits")
+	}
+	return nil
 }
 
 // Bytes is a byte string; its text form is unpadded base64url (RFC 4648

@@ -36,9 +36,16 @@ type Problem struct {
 // Code is the stable code of a problem. It never changes its meaning.
 type Code string
 
-// Internal is the code of an error that nobody has given one. Every table
-// holds it.
-const Internal Code = "internal"
+// Codes that every table holds.
+const (
+	// Internal is the code of an error that nobody has given one.
+	Internal Code = "internal"
+	// Malformed, NotFound and MethodNotAllowed are what Guard and NotAllowed
+	// answer with.
+	Malformed        Code = "malformed_request"
+	NotFound         Code = "not_found"
+	MethodNotAllowed Code = "method_not_allowed"
+)
 
 // Kind is what a code always says: the HTTP status and the title.
 type Kind struct {
@@ -53,11 +60,27 @@ type Error struct {
 	Detail string
 	Cause  error
 	After  time.Duration // when to try a 429 or 503 again; 0: after a second
+	Allow  []string      // of a 405: the methods that the path has
 }
 
 // New returns a problem with a detail for the caller.
 func New(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// NotAllowed is the answer where a path has other methods than the call's. HEAD
+// goes with GET.
+func NotAllowed(methods ...string) *Error {
+	var allow []string
+	for _, method := range methods {
+		allow = append(allow, method)
+		if method == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	e := New(MethodNotAllowed, "allowed: %s", strings.Join(allow, ", "))
+	e.Allow = allow
+	return e
 }
 
 // Error is for the log.
@@ -119,6 +142,8 @@ func (t Table) Write(w http.ResponseWriter, err error) {
 	switch kind.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", e.retry())
+	case http.StatusMethodNotAllowed: // a MUST of RFC 9110 section 15.5.6
+		h.Set("Allow", strings.Join(e.Allow, ", "))
 	case http.StatusUnauthorized:
 		if t.Challenge != "" {
 			h.Set("WWW-Authenticate", t.Challenge)

@@ -2,6 +2,7 @@ package approval_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -39,7 +40,7 @@ const (
 )
 
 // world is one deployment with its approval service around fakes: it is the
-// runtime (Append, Unpark), the store of requests and the holder of the policy
+// runtime (Append, Unpark, Overrule), the store of requests and the holder of the policy
 // itself.
 type world struct {
 	t       *testing.T
@@ -50,13 +51,15 @@ type world struct {
 	decider *approval.Decider
 	server  *httptest.Server
 
-	mu       sync.Mutex
-	now      time.Time
-	active   *document.Active
-	chain    [][]byte
-	stored   map[uuid.UUID]approval.Stored
-	unparked map[uuid.UUID]int
-	fault    error
+	mu        sync.Mutex
+	now       time.Time
+	active    *document.Active
+	chain     [][]byte
+	stored    map[uuid.UUID]approval.Stored
+	unparked  map[uuid.UUID]int
+	overruled map[uuid.UUID]int
+	fault     error // of Append and Unpark
+	mute      error // of Overrule
 	// entered, if set, is sent to when a list begins, which then takes until
 	// hold is closed.
 	entered, hold chan struct{}
@@ -66,7 +69,7 @@ func newWorld(t *testing.T, edit func(*document.Document), configure ...func(*ap
 	t.Helper()
 	w := &world{
 		t: t, d: deploymenttest.New(t), now: start,
-		stored: map[uuid.UUID]approval.Stored{}, unparked: map[uuid.UUID]int{},
+		stored: map[uuid.UUID]approval.Stored{}, unparked: map[uuid.UUID]int{}, overruled: map[uuid.UUID]int{},
 	}
 	w.decider = approval.New(w.Now)
 	w.records = w.d.Records()
@@ -115,6 +118,16 @@ func (w *world) Unpark(_ context.Context, id uuid.UUID) error {
 	}
 	w.unparked[id]++
 	return nil
+}
+
+func (w *world) Overrule(_ context.Context, id uuid.UUID, envelope []byte) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mute != nil || !bytes.Equal(envelope, w.stored[id].Envelope) {
+		return false, cmp.Or(w.mute, errors.New("another envelope"))
+	}
+	w.overruled[id]++
+	return true, nil
 }
 
 func (w *world) Waiting(_ context.Context, limit int) ([]approval.Stored, error) {

@@ -2,6 +2,7 @@ package approval
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/countersign/countersign/internal/message"
 	rfc9457 "github.com/countersign/countersign/internal/problem"
@@ -39,7 +40,7 @@ var problems = rfc9457.Table{Kinds: map[code]rfc9457.Kind{
 	codeUnauthenticated:  {Status: http.StatusUnauthorized, Title: "No acceptable signature of an approver"},
 	codeNotApprover:      {Status: http.StatusForbidden, Title: "The vote is not by an approver who may vote"},
 	codeSelfApproval:     {Status: http.StatusForbidden, Title: "The policy forbids agreeing to one's own request"},
-	codeNotFound:         {Status: http.StatusNotFound, Title: "There is no such request"},
+	codeNotFound:         {Status: http.StatusNotFound, Title: "There is no such path or request"},
 	codeMethodNotAllowed: {Status: http.StatusMethodNotAllowed, Title: "The method is not allowed here"},
 	codeEnded:            {Status: http.StatusConflict, Title: "The request has ended"},
 	codeNotDecidable:     {Status: http.StatusConflict, Title: "The request cannot be decided on"},
@@ -70,19 +71,23 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if kind.Status >= http.StatusInternalServerError && f.Cause != nil {
 		s.cfg.Log.ErrorContext(r.Context(), "answering an approver failed", "code", string(f.Code), "error", f.Cause)
 	}
+	limitWriting(w)
 	problems.Write(w, f)
 }
 
 // write answers with what was asked for.
 func write(w http.ResponseWriter, v any) {
+	limitWriting(w)
 	b, err := message.Encode(v)
 	if err != nil { // none of our answers can do this
 		problems.Write(w, err)
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(b) // the peer may be gone; there is nobody left to tell
+}
+
+// limitWriting gives the peer writeTime from now, whatever the call took.
+func limitWriting(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
 }

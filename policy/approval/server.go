@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign/countersign/internal/fairness"
 	"github.com/countersign/countersign/internal/message"
+	rfc9457 "github.com/countersign/countersign/internal/problem"
 	"github.com/countersign/countersign/policy/approval/api"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/transaction"
@@ -53,6 +54,9 @@ type Runtime interface {
 	// Unpark has the role decide again on a request, however often it is
 	// called and whether or not the request is parked.
 	Unpark(ctx context.Context, request uuid.UUID) error
+	// Overrule has the role decide on a request at once and say so if it is a
+	// rejection, though it may have approved the request already.
+	Overrule(ctx context.Context, request uuid.UUID, envelope []byte) (rejected bool, err error)
 }
 
 // Policy holds the active policy document; *activation.Holder does.
@@ -135,31 +139,33 @@ const (
 // header timeouts.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET "+api.Path, s.signed(s.list))
-	mux.Handle("GET "+api.Path+"/{id}", s.signed(s.show))
-	mux.Handle("POST "+api.Path+"/{id}/votes", s.handle(s.vote))
-	wrong := s.handle(func(*http.Request) (any, error) { return nil, problem(codeMethodNotAllowed, "") })
-	mux.Handle(api.Path, wrong)
-	mux.Handle(api.Path+"/{id}", wrong)
-	mux.Handle(api.Path+"/{id}/votes", wrong)
+	mux.Handle(api.Path, s.only(http.MethodGet, s.signed(s.list)))
+	mux.Handle(api.Path+"/{id}", s.only(http.MethodGet, s.signed(s.show)))
+	mux.Handle(api.Path+"/{id}/votes", s.only(http.MethodPost, s.handle(s.vote)))
 	mux.Handle("/", s.handle(func(*http.Request) (any, error) { return nil, problem(codeNotFound, "") }))
-	return mux
+	return rfc9457.Guard{Refuse: s.fail, BodyTime: bodyTime}.Before(mux)
+}
+
+// only answers a path's one method; HEAD goes with GET.
+func (s *Server) only(method string, answer http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == method || (r.Method == http.MethodHead && method == http.MethodGet) {
+			answer.ServeHTTP(w, r)
+			return
+		}
+		s.fail(w, r, rfc9457.NotAllowed(method))
+	})
 }
 
 // handle turns an answer or an error into a response. No path has a query.
 func (s *Server) handle(answer func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		control := http.NewResponseController(w)
-		_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-		var v any
-		err := error(nil)
 		if r.URL.RawQuery != "" || r.URL.ForceQuery {
-			err = problem(codeMalformed, "there are no query parameters here")
-		} else {
-			r.Body = http.MaxBytesReader(w, r.Body, maxVote)
-			v, err = answer(r)
+			s.fail(w, r, problem(codeMalformed, "there are no query parameters here"))
+			return
 		}
-		_ = control.SetWriteDeadline(time.Now().Add(writeTime))
+		r.Body = http.MaxBytesReader(w, r.Body, maxVote)
+		v, err := answer(r)
 		if err != nil {
 			s.fail(w, r, err)
 			return

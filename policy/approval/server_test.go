@@ -75,6 +75,25 @@ func TestVoteAgain(t *testing.T) {
 	}
 }
 
+// TestRejectionIsSaid: a rejection is answered when the role has said it, not
+// before; an agreement overrules nothing.
+func TestRejectionIsSaid(t *testing.T) {
+	w := newWorld(t, nil)
+	q := w.transfer(twoEther)
+	w.bob(q, message.Approve).ok(nil)
+	if w.overruled[q.ID] != 0 {
+		t.Fatal("an agreement overruled")
+	}
+	w.mute = policy.ErrNotSaid
+	w.bob(q, message.Reject).refused(http.StatusServiceUnavailable, "not_ready")
+	w.mute = nil
+	var recorded api.Recorded
+	w.bob(q, message.Reject).ok(&recorded)
+	if w.overruled[q.ID] != 1 || !recorded.Rejected {
+		t.Fatalf("said %d times, %+v", w.overruled[q.ID], recorded)
+	}
+}
+
 // TestVoteIsRetriedAfterAFault: nothing is said to be recorded that is not,
 // and a vote whose request was not woken wakes it the next time.
 func TestVoteIsRetriedAfterAFault(t *testing.T) {

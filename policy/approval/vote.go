@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/approval/api"
 	"github.com/countersign/countersign/policy/document"
 )
@@ -93,7 +94,7 @@ func (v *view) accept(compact string) (string, message.Vote, error) {
 
 // record appends the vote unless it adds nothing, and has the request decided
 // again in any case: should an earlier call have died between the two, this
-// one completes it.
+// one completes it. A rejection is said before it is answered.
 func (s *Server) record(r *http.Request, v *view, approver string, vote message.Vote, compact string) error {
 	if !v.repeats(approver, vote) {
 		body, err := encodeRecord(v.hash, compact, v.meaning.Statement.Expires)
@@ -112,6 +113,22 @@ func (s *Server) record(r *http.Request, v *view, approver string, vote message.
 	}
 	if err := s.cfg.Runtime.Unpark(r.Context(), v.stored.ID); err != nil {
 		return unavailable(fmt.Errorf("waking a request: %w", err))
+	}
+	if vote.Decision == message.Reject {
+		return s.overrule(r, v)
+	}
+	return nil
+}
+
+// overrule says a rejection: the role may have approved the request already, and
+// have no task to wake.
+func (s *Server) overrule(r *http.Request, v *view) error {
+	_, err := s.cfg.Runtime.Overrule(r.Context(), v.stored.ID, v.stored.Envelope)
+	switch {
+	case errors.Is(err, policy.ErrNotSaid):
+		return problem(codeNotReady, "the vote is on record, but "+err.Error()+"; send it again")
+	case err != nil:
+		return unavailable(fmt.Errorf("saying a rejection: %w", err))
 	}
 	return nil
 }

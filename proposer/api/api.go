@@ -16,14 +16,17 @@ import (
 
 // Request is one request as its owner sees it. For wallet.create and
 // account.create, Wallet or Account is the id of what will be made: it is the
-// statement's hash, so it is known at once. Decisions are those that are there
-// already; an answer to a call that waited for a signature leaves them out, for
-// then every role has approved. Payload is what was asked for, as the statement
-// has it; lists leave it out, and so may answers to a POST of the request.
+// statement's hash, so it is known at once. Both are empty where the kind is
+// about neither. Decisions are those that are there already; an answer to a call
+// that waited for a signature leaves them out, for then every role has approved.
+// Payload is what was asked for, as the statement has it; lists leave it out, and
+// so may answers to a POST of the request. It is also left out where the proposer
+// cannot read the stored envelope; then Kind, Wallet and times are what the
+// database says beside it, and Kind may be one that package message does not know.
 type Request struct {
 	ID        string         `json:"id"`
 	Kind      message.Kind   `json:"kind"`
-	Wallet    string         `json:"wallet"`
+	Wallet    string         `json:"wallet,omitempty"`
 	Account   string         `json:"account,omitempty"`
 	Payload   jsontext.Value `json:"payload,omitempty"`
 	Status    message.Status `json:"status"`

@@ -189,6 +189,10 @@ type named struct {
 	Issuer string `json:"iss"`
 }
 
+// types are the media types of a token: none, that of any JWT (RFC 7519 section
+// 5.1), and that of access tokens in both spellings (RFC 9068 section 4).
+var types = []string{"", "jwt", "at+jwt", "application/at+jwt"}
+
 func split(token string) (h header, n named, err error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || strings.ContainsAny(token, "\r\n") {
@@ -201,7 +205,7 @@ func split(token string) (h header, n named, err error) {
 	if err := json.Unmarshal(b, &h, json.RejectUnknownMembers(true)); err != nil {
 		return h, n, errHeader
 	}
-	if h.Typ != "" && !strings.EqualFold(h.Typ, "JWT") && !strings.EqualFold(h.Typ, "at+jwt") {
+	if !slices.Contains(types, strings.ToLower(h.Typ)) {
 		return h, n, errHeader
 	}
 	if b, err = base64.RawURLEncoding.Strict().DecodeString(parts[1]); err != nil {

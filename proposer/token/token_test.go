@@ -48,7 +48,9 @@ func TestVerify(t *testing.T) {
 		}
 		first := signers[0]
 		r.accepts(first.token(t, issuer, func(c map[string]any) { c["aud"] = []string{"other", "first"} }))
-		r.accepts(first.sign(t, claims(issuer, nil), map[jose.HeaderKey]any{"typ": "at+JWT"}))
+		for _, typ := range []string{"at+jwt", "at+JWT", "application/at+jwt", "Application/AT+JWT"} { // RFC 9068 section 4
+			r.accepts(first.sign(t, claims(issuer, nil), map[jose.HeaderKey]any{"typ": typ}))
+		}
 		bound := first.token(t, issuer, func(c map[string]any) { c["cnf"] = map[string]any{"x5t#S256": "abc"} })
 		if c, err := r.verify(bound); err != nil || c.Certificate != "abc" {
 			t.Errorf("a bound token: %+v, %v", c, err)
@@ -128,6 +130,8 @@ func attacks(t *testing.T, signers []signer, issuer string) map[string]string {
 		"Attack/x5u-header":                headed(own, "x5u", "https://evil.test/cert"),
 		"Attack/crit-header":               headed(own, "b64", true),
 		"Attack/other-typ":                 headed(own, "typ", "dpop+jwt"),
+		"Attack/other-media-type":          headed(own, "typ", "application/dpop+jwt"),
+		"Attack/typ-with-parameter":        headed(own, "typ", "application/at+jwt;x=1"),
 		"Attack/bound-to-a-key":            edit("cnf", map[string]any{"jkt": "abc"}),
 		"Attack/bound-twice":               edit("cnf", map[string]any{"x5t#S256": "abc", "jkt": "abc"}),
 		"Attack/bound-to-nothing":          edit("cnf", map[string]any{}),

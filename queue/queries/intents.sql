@@ -2,8 +2,9 @@
 -- ($5), which stay leased for $6 seconds more; where none was claimed (not $7)
 -- nobody else may have leased them, and the requests must be those that were
 -- heard of ($8). None may be cancelled, but after an intent, or where who writes
--- it was told so ($9). Where a task is another it divides by zero, and nothing is
--- written.
+-- it was told so ($9), and none may have more decisive replies for the epochs ($10)
+-- than who writes it has read ($11): what was said before the intent counts. Where
+-- a task is another it divides by zero, and nothing is written.
 WITH held AS (
     UPDATE countersign.task t
     SET leased_until = clock_timestamp() + $6 * interval '1 second'
@@ -11,6 +12,9 @@ WITH held AS (
       AND t.version = ($5::bigint[])[array_position($1::uuid[], t.request_id)]
       AND (NOT t.cancelled OR ($9::boolean[])[array_position($1::uuid[], t.request_id)]
            OR (SELECT count(*) FROM countersign.intent i WHERE i.request_id = t.request_id) > 0)
+      AND (SELECT count(*) FROM countersign.reply p
+           WHERE p.request_id = t.request_id AND p.decisive AND p.epochs && $10::bytea[])
+          <= ($11::bigint[])[array_position($1::uuid[], t.request_id)]
       AND ($7 OR t.leased_until NOT BETWEEN now() AND now() + interval '2 minutes')
     RETURNING 1
 ), written AS (

@@ -2,8 +2,11 @@ package ethereum
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"math/big"
+	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -150,14 +153,14 @@ func decodeUnsigned(raw []byte, chainID uint64) (*types.Transaction, error) {
 func decodeLegacy(raw []byte) (types.TxData, *big.Int, error) {
 	content, _, err := rlp.SplitList(raw)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrEncoding, err)
+		return nil, nil, malformedRLP(err)
 	}
 	if n, err := rlp.CountValues(content); err == nil && n == unprotectedItems {
 		return nil, nil, ErrUnprotected
 	}
 	var u unsignedLegacy
 	if err := rlp.DecodeBytes(raw, &u); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrEncoding, err)
+		return nil, nil, malformedRLP(err)
 	}
 	if u.R.Sign() != 0 || u.S.Sign() != 0 {
 		return nil, nil, fmt.Errorf("%w: it is signed already", ErrEncoding)
@@ -170,7 +173,7 @@ func decodeLegacy(raw []byte) (types.TxData, *big.Int, error) {
 func decodeAccessList(raw []byte) (types.TxData, *big.Int, error) {
 	var u unsignedAccessList
 	if err := rlp.DecodeBytes(raw, &u); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrEncoding, err)
+		return nil, nil, malformedRLP(err)
 	}
 	return &types.AccessListTx{
 		ChainID: u.ChainID, Nonce: u.Nonce, GasPrice: u.GasPrice, Gas: u.Gas, To: u.To,
@@ -181,12 +184,22 @@ func decodeAccessList(raw []byte) (types.TxData, *big.Int, error) {
 func decodeDynamicFee(raw []byte) (types.TxData, *big.Int, error) {
 	var u unsignedDynamicFee
 	if err := rlp.DecodeBytes(raw, &u); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrEncoding, err)
+		return nil, nil, malformedRLP(err)
 	}
 	return &types.DynamicFeeTx{
 		ChainID: u.ChainID, Nonce: u.Nonce, GasTipCap: u.GasTipCap, GasFeeCap: u.GasFeeCap, Gas: u.Gas, To: u.To,
 		Value: u.Value, Data: u.Data, AccessList: u.AccessList,
 	}, u.ChainID, nil
+}
+
+// malformedRLP is go-ethereum's error about RLP without the names of types that
+// it ends with.
+func malformedRLP(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: it ends too early", ErrEncoding)
+	}
+	text, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "rlp: "), " for ")
+	return fmt.Errorf("%w: %s", ErrEncoding, text)
 }
 
 // encodeUnsigned writes the one unsigned encoding for a chain.
