@@ -2,7 +2,9 @@ package policy
 
 import (
 	"strconv"
+	"time"
 
+	"github.com/countersign/countersign/internal/clock"
 	"github.com/countersign/countersign/internal/message"
 )
 
@@ -40,3 +42,19 @@ func Frozen(by string, at message.Time, count int) *Freezes {
 func (f *Freezes) TooMany(r Request, by string) []message.Reason {
 	return f.tooMany(r, &freezing{Wallet: "another", By: by})
 }
+
+// Refused is a memory of rejections alone.
+type Refused struct{ memory }
+
+// NewRefused returns one that is empty.
+func NewRefused() *Refused {
+	return &Refused{memory{rejections: map[message.Hash]refusal{}, watch: &clock.Watch{}}}
+}
+
+// Remember keeps a rejection of a statement.
+func (f *Refused) Remember(statement message.Hash, expires time.Time, reasons []message.Reason) {
+	f.remember(&rejection{Statement: statement, Expires: message.At(expires), Time: message.At(expires), Reasons: reasons})
+}
+
+// Len is how many there are.
+func (f *Refused) Len() int { return len(f.rejections) }

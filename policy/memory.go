@@ -36,7 +36,7 @@ const maxRounds = 64
 // Why a batch is put off.
 var (
 	errContended = errors.New("other instances of the role were quicker each time")
-	errRefused   = errors.New("the record chain takes no entry: the request was only heard of, or for no reason that it shows")
+	errRefused   = errors.New("the record chain takes no entry: a request was only heard of or is answered, or for no reason that it shows")
 )
 
 // memory is what the role knows: the fold of its chain. mu is held while a
@@ -52,11 +52,11 @@ type memory struct {
 
 	mu         sync.Mutex
 	chain      *history.Chain
-	unread     bool                        // the chain has not been read to its end, or not since the decider forgot
-	rejections map[message.Hash]*rejection // by statement hash
-	newest     time.Time                   // of all rejections' times
-	forgot     time.Duration               // when rejections were last dropped, by the watch
-	remembered int                         // since then
+	unread     bool                     // the chain has not been read to its end, or not since the decider forgot
+	rejections map[message.Hash]refusal // by statement hash
+	newest     time.Time                // of all rejections' times
+	forgot     time.Duration            // when rejections were last dropped, by the watch
+	remembered int                      // since then
 	freezes    freezes
 	fresh      []*freezing // of the batch that is being decided
 	// policy is the newest document that was ever decided under.
@@ -70,7 +70,7 @@ type memory struct {
 func newMemory(decider Decider, chain *history.Chain, now func() time.Time, log *slog.Logger) *memory {
 	m := &memory{
 		decider: decider, watch: &clock.Watch{Now: now}, log: log, chain: chain, unread: true,
-		rejections: map[message.Hash]*rejection{}, freezes: newFreezes(),
+		rejections: map[message.Hash]refusal{}, freezes: newFreezes(),
 	}
 	m.watch.Read() // from now on a jump is one
 	m.recorder, _ = decider.(Recorder)
@@ -149,10 +149,10 @@ func (m *memory) remember(r *rejection) {
 	if r.Time.After(m.newest) {
 		m.newest = r.Time.Time
 	}
-	if m.rejections[r.Statement] != nil {
+	if _, known := m.rejections[r.Statement]; known {
 		return
 	}
-	m.rejections[r.Statement] = r
+	m.rejections[r.Statement] = r.refusal()
 	if m.remembered++; m.remembered >= forgetAfter {
 		m.drop()
 	}
@@ -230,8 +230,9 @@ func denyAll(items []*item) {
 // settle repeats work, which returns what is to be recorded, until that stands
 // in the chain right behind all that it was worked out on; recorded is false
 // where there was nothing. Nobody looks at the chain first: an append fails where
-// others have appended, or what was heard is not what is stored. Meanwhile is called while an append is under way, for
-// what may be thrown away again.
+// others have appended, or what was heard is not what is stored and open.
+// Meanwhile is called while an append is under way, for what may be thrown away
+// again.
 func (m *memory) settle(ctx context.Context, heard []history.Request, work func() ([]record, error), meanwhile func()) (recorded bool, err error) {
 	if m.chain.Broken() != nil || m.unread {
 		if err := m.catchUp(ctx); err != nil {
@@ -349,8 +350,8 @@ func (m *memory) decideOne(ctx context.Context, it *item) ([]record, error) {
 	if it.retry != "" {
 		return nil, nil
 	}
-	if old := m.rejections[it.statement]; old != nil && it.parsed {
-		it.decision = Decision{Verdict: Reject, Reasons: old.Reasons}
+	if old, known := m.rejections[it.statement]; known && it.parsed {
+		it.decision = Decision{Verdict: Reject, Reasons: old.reasons()}
 		return nil, nil
 	}
 	it.decision = it.refused
@@ -432,7 +433,7 @@ func (m *memory) drop() {
 		sure = m.newest
 	}
 	for key, r := range m.rejections {
-		if sure.After(r.Expires.Add(keepRejections)) {
+		if sure.After(time.Unix(r.expires, 0).Add(keepRejections)) {
 			delete(m.rejections, key)
 		}
 	}

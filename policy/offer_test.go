@@ -74,10 +74,39 @@ func TestAttackForgedOfferCounts(t *testing.T) {
 		t.Errorf("%d counted, %d more records", len(c.counted), w.rows()-rows)
 	}
 	task := w.task()
-	w.attack("INSERT INTO countersign.request (id, body, hash, fingerprint, owner, kind, wallet, expires_at)" +
-		" VALUES ('" + task.Request.String() + "', 'x', '\\x" + task.Hash.String() + "', '', '', '', '', now())")
+	w.store(task)
 	if a, _ := i.one(offered(task)); a.Decision != message.Approve || len(c.counted) != 2 {
 		t.Errorf("the stored one: %s, %d counted", a.Decision, len(c.counted))
+	}
+}
+
+// store writes a request and the role's task of it.
+func (w *world) store(task queue.Task) {
+	w.t.Helper()
+	w.attack("INSERT INTO countersign.request (id, body, hash, fingerprint, owner, kind, wallet, expires_at)" +
+		" VALUES ('" + task.Request.String() + "', 'x', '\\x" + task.Hash.String() + "', '', '', '', '', now())")
+	w.attack("INSERT INTO countersign.task (consumer, request_id) VALUES ('" + role + "', '" + task.Request.String() + "')")
+}
+
+// TestAttackRepeatedOffer: an offer of what the role has answered, sent over and
+// over, adds no record.
+func TestAttackRepeatedOffer(t *testing.T) {
+	w := initialised(t)
+	i := w.start(newCounter(2)).ready()
+	i.one(w.task()) // the policy is on record
+	task := w.task()
+	w.store(task)
+	i.one(offered(task))
+	w.attack("DELETE FROM countersign.task WHERE request_id = '" + task.Request.String() + "'") // as whoever settles does
+	rows := w.rows()
+	for range 3 {
+		work, err := i.handler(t.Context(), []queue.Task{offered(task)})
+		if err != nil || work.Verdicts[0].Reply != nil {
+			t.Errorf("%+v, %v", work, err)
+		}
+	}
+	if n := w.rows(); n != rows {
+		t.Errorf("%d records of what was answered", n-rows)
 	}
 }
 

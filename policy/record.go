@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unique"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/history"
@@ -53,6 +55,29 @@ type rejection struct {
 	Expires   message.Time      `json:"expires"`
 	Time      message.Time      `json:"time"`
 }
+
+// refusal is what stays in memory of a rejection, so that the same statement gets
+// the same answer again: little, since a user can bring about as many as they may
+// submit, and each stays for days.
+type refusal struct {
+	expires int64 // the statement, in seconds since 1970
+	code    unique.Handle[string]
+	detail  string
+}
+
+// refusalDetail is how many bytes of a rejection's first reason are kept in memory:
+// enough to name the rule. Its own record has all.
+const refusalDetail = 64
+
+func (r *rejection) refusal() refusal {
+	first := tidy(r.Reasons, true)[0]
+	return refusal{
+		expires: r.Expires.Unix(), code: unique.Make(first.Code),
+		detail: strings.Clone(message.Cut(first.Detail, refusalDetail)),
+	}
+}
+
+func (r refusal) reasons() []message.Reason { return because(r.code.Value(), r.detail) }
 
 var errRecord = errors.New("record is not one of this version")
 

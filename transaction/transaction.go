@@ -64,6 +64,13 @@ type Effects struct {
 	Details *Details
 }
 
+// MaxEffects is the most effects that are understood of one request. More are
+// an unknown call, and nobody keeps them: what each names is remembered for ever.
+const MaxEffects = 256
+
+// Count is how many moves, allowances and unknown calls there are.
+func (e Effects) Count() int { return len(e.Moves) + len(e.Allowances) + len(e.Unknown) }
+
 // Details are what is written in a transaction or in typed data, for rules and
 // people to look at: effects say what it does.
 type Details struct {

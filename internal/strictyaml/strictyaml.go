@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -40,10 +41,11 @@ func Decode(raw []byte, v any) error {
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return ErrMore
 	}
-	return nil
+	return explain(raw, reflect.TypeOf(v).Elem(), nil)
 }
 
-// explain finds for itself what the decoder did not like in a document.
+// explain finds for itself what the decoder did not like in a document, and what
+// it likes and others read otherwise.
 func explain(raw []byte, t reflect.Type, decoding error) error {
 	var root yaml.Node
 	if err := yaml.Unmarshal(raw, &root); err != nil || len(root.Content) != 1 {
@@ -57,8 +59,31 @@ func explain(raw []byte, t reflect.Type, decoding error) error {
 	return errors.Join(e.faults...)
 }
 
+var (
+	wholeNumber = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,17})$`)
+	otherTruth  = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off)$`)
+)
+
+// Plain reports whether every reader takes a value without quotes for the
+// same: 010 is eight or ten, 1_000 a number or text, 1.5 cut to 1 or not, and yes
+// is true to some.
+func Plain(n *yaml.Node) bool {
+	switch n.Tag {
+	case "!!int", "!!float":
+		return wholeNumber.MatchString(n.Value)
+	case "!!bool":
+		return n.Value == "true" || n.Value == "false"
+	case "!!str":
+		return !otherTruth.MatchString(n.Value)
+	}
+	return true
+}
+
 // plain is the decoder's own error without the types of this program.
 func plain(err error) error {
+	if err == nil {
+		return nil
+	}
 	var typed *yaml.TypeError
 	if !errors.As(err, &typed) {
 		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
@@ -106,11 +131,14 @@ func (e *explainer) value(n *yaml.Node, t reflect.Type, path string) {
 	case t.Kind() == reflect.Slice:
 		e.list(n, t, path)
 	default:
-		if n.Decode(reflect.New(t).Interface()) != nil {
+		if n.Decode(reflect.New(t).Interface()) != nil || whole(t) && !Plain(n) {
 			e.other(n, t, path)
 		}
 	}
 }
+
+// whole says whether a t is a whole number.
+func whole(t reflect.Type) bool { return reflect.Int <= t.Kind() && t.Kind() <= reflect.Uint64 }
 
 // other says that a value is something else than a t.
 func (e *explainer) other(n *yaml.Node, t reflect.Type, path string) {
@@ -259,5 +287,5 @@ func wanted(t reflect.Type) string {
 	if t == reflect.TypeFor[time.Duration]() {
 		return "a duration such as 30s"
 	}
-	return "a whole number without quotes"
+	return "a whole number in decimal digits, without quotes"
 }

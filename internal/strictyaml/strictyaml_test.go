@@ -78,8 +78,14 @@ func TestErrors(t *testing.T) {
 		"private":          {"hidden: x\n", "line 1: field hidden not found: there are level, things, on, wait, day, more, by"},
 		"inside-by-id":     {"things:\n  - id: a\n    color: red\n", "line 3: things[a]: field color not found: there are id, colour, sizes"},
 		"inside-by-number": {"things:\n  - id: a\n  - ident: b\n", "line 3: things[2]: field ident not found: there are id, colour, sizes"},
-		"number":           {"things: [{id: a, sizes: [1, two]}]\n", `line 1: things[a].sizes[2] is "two", want a whole number without quotes`},
-		"quoted-number":    {"level: '3'\n", `line 1: level is "3", want a whole number without quotes`},
+		"number":           {"things: [{id: a, sizes: [1, two]}]\n", `line 1: things[a].sizes[2] is "two", want a whole number in decimal digits, without quotes`},
+		"quoted-number":    {"level: '3'\n", `line 1: level is "3", want a whole number in decimal digits, without quotes`},
+		"octal":            {"level: 010\n", `line 1: level is "010", want a whole number in decimal digits, without quotes`},
+		"hexadecimal":      {"level: 0x10\n", `line 1: level is "0x10", want a whole number in decimal digits, without quotes`},
+		"underscored":      {"level: 1_0\n", `line 1: level is "1_0", want a whole number in decimal digits, without quotes`},
+		"fraction":         {"level: 1.5\n", `line 1: level is "1.5", want a whole number in decimal digits, without quotes`},
+		"exponent":         {"level: 1e5\n", `line 1: level is "1e5", want a whole number in decimal digits, without quotes`},
+		"octal-in-a-list":  {"things: [{id: a, sizes: [1, 010]}]\n", `line 1: things[a].sizes[2] is "010", want a whole number in decimal digits, without quotes`},
 		"boolean":          {"on: perhaps\n", `line 1: on is "perhaps", want true or false`},
 		"duration":         {"wait: soon\n", `line 1: wait is "soon", want a duration such as 30s`},
 		"text":             {"things: [{id: [a]}]\n", "line 1: things[1].id is a list, want text"},
@@ -91,8 +97,8 @@ func TestErrors(t *testing.T) {
 		"own-node":         {"day: friday\n", "line 1: day: day is not monday"},
 		"twice":            {"on: true\non: false\n", "line 2: on is already defined in line 1"},
 		"long":             {"wait: " + strings.Repeat("x", 99) + "\n", `line 1: wait is "` + strings.Repeat("x", 60) + `...", want a duration such as 30s`},
-		"behind-an-alias":  {"things: [&a {id: x, sizes: [y]}, *a]\n", `line 1: things[x].sizes[1] is "y", want a whole number without quotes`},
-		"every-one":        {"on: 1\nlevel: x\n", "line 1: on is \"1\", want true or false\nline 2: level is \"x\", want a whole number without quotes"},
+		"behind-an-alias":  {"things: [&a {id: x, sizes: [y]}, *a]\n", `line 1: things[x].sizes[1] is "y", want a whole number in decimal digits, without quotes`},
+		"every-one":        {"on: 1\nlevel: x\n", "line 1: on is \"1\", want true or false\nline 2: level is \"x\", want a whole number in decimal digits, without quotes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := strictyaml.Decode([]byte(c.text), &file{})

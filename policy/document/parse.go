@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -108,7 +107,7 @@ func checkNode(n *yaml.Node, depth int) error {
 		return fault("explicit tags are not allowed")
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return fault("empty value: leave the key out or write [] or \"\"")
-	case n.Kind == yaml.ScalarNode && n.Style == 0 && !isPlain(n):
+	case n.Kind == yaml.ScalarNode && n.Style == 0 && !strictyaml.Plain(n):
 		return fault(fmt.Sprintf("%q: write a whole number in decimal digits, true or false, or put text into quotes", n.Value))
 	case n.Kind == yaml.MappingNode:
 		if err := checkKeys(n); err != nil {
@@ -121,26 +120,6 @@ func checkNode(n *yaml.Node, depth int) error {
 		}
 	}
 	return nil
-}
-
-var (
-	wholeNumber = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,17})$`)
-	otherTruth  = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off)$`)
-)
-
-// isPlain reports whether every reader takes a value without quotes for the
-// same: 010 is eight or ten, 1_000 a number or text, 1.5 cut to 1 or not, and yes
-// is true to some.
-func isPlain(n *yaml.Node) bool {
-	switch n.Tag {
-	case "!!int", "!!float":
-		return wholeNumber.MatchString(n.Value)
-	case "!!bool":
-		return n.Value == "true" || n.Value == "false"
-	case "!!str":
-		return !otherTruth.MatchString(n.Value)
-	}
-	return true
 }
 
 // maxKeys is far above what any mapping of a document needs: the YAML decoder

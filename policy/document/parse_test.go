@@ -227,13 +227,13 @@ rules:
 approval: {self_approval: perhaps}
 `))
 	want := []string{
-		`line 1: version is "7", want a whole number without quotes`,
+		`line 1: version is "7", want a whole number in decimal digits, without quotes`,
 		"line 2: expires: time is not RFC 3339 in whole seconds of UTC, such as 2027-01-31T00:00:00Z",
 		"line 4: users[alice].keys[1].x: ",
 		"line 6: grants is keys with values, want a list: [...], or lines that begin with -",
 		"line 9: rules.fraud[large]: field efect not found: there are id, effect, kinds, when, reason, unknown_calls, approvers, quorum",
 		"line 10: rules.fraud[small].when is a list, want text",
-		`line 10: rules.fraud[small].quorum is "two", want a whole number without quotes`,
+		`line 10: rules.fraud[small].quorum is "two", want a whole number in decimal digits, without quotes`,
 		`line 11: approval.self_approval is "perhaps", want true or false`,
 	}
 	for _, text := range want {

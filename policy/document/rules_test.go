@@ -13,6 +13,7 @@ import (
 const (
 	payee  = "eip155:1:0x00000000000000000000000000000000000000a1"
 	thawed = "019400aa-0000-7000-8000-000000000001"
+	token  = "0xabababababababababababababababababababab"
 )
 
 // names are a part of every section by which rules call things.
@@ -41,6 +42,7 @@ func TestValidateNamesAndRules(t *testing.T) {
 	d := deploymenttest.New(t)
 	type doc = *document.Document
 	ask := func(x doc) *document.Rule { return &x.Rules.Approval[1] }
+	asset := func(id string) func(doc) { return func(x doc) { x.Assets[0].Asset = id } }
 	for name, tt := range map[string]struct {
 		edit func(doc)
 		want string // empty: valid
@@ -67,6 +69,18 @@ func TestValidateNamesAndRules(t *testing.T) {
 		"fail/asset-case":           {func(x doc) { x.Assets[0].Asset = "eip155:1/erc20:0x" + strings.Repeat("AB", 20) }, "CAIP-19"},
 		"fail/asset-short":          {func(x doc) { x.Assets[0].Asset = "eip155:1/erc20:0xab" }, "CAIP-19"},
 		"fail/asset-chain":          {func(x doc) { x.Assets[0].Asset = "eip155:01/slip44:60" }, "CAIP-19"},
+		"fail/asset-other-coin":     {asset("eip155:137/slip44:966"), "the native coin of every eip155 chain is slip44:60"},
+		"fail/asset-other-standard": {asset("eip155:1/erc777:" + token), "erc20, erc721 or erc1155"},
+		"fail/asset-all-items":      {asset("eip155:1/erc1155:" + token), "each item of an erc1155 contract is an asset of its own"},
+		"fail/asset-token-item":     {asset("eip155:1/erc20:" + token + "/7"), "CAIP-19"},
+		"fail/asset-coin-item":      {asset("eip155:1/slip44:60/7"), "CAIP-19"},
+		"fail/asset-item-form":      {asset("eip155:1/erc721:" + token + "/07"), "CAIP-19"},
+		"fail/asset-item-long":      {asset("eip155:1/erc1155:" + token + "/1" + strings.Repeat("0", 78)), "CAIP-19"},
+		"ok/asset-coin":             {asset("eip155:137/slip44:60"), ""},
+		"ok/asset-collection":       {asset("eip155:1/erc721:" + token), ""},
+		"ok/asset-item":             {asset("eip155:1/erc721:" + token + "/0"), ""},
+		"ok/asset-one-of-many":      {asset("eip155:1/erc1155:" + token + "/1" + strings.Repeat("0", 77)), ""},
+		"ok/asset-elsewhere":        {asset("cosmos:hub-4/nft:abc/7"), ""},
 		"fail/asset-two-names":      {func(x doc) { x.Assets = append(x.Assets, document.Asset{ID: "e", Asset: x.Assets[0].Asset}) }, "another name"},
 		"fail/asset-decimals":       {func(x doc) { x.Assets[0].Decimals = 78 }, "decimals 78"},
 		"fail/asset-decimals-below": {func(x doc) { x.Assets[0].Decimals = -1 }, "decimals -1"},

@@ -22,7 +22,7 @@ var kinds = []message.Kind{
 var (
 	// idForm is the form of user and approver ids.
 	idForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$`)
-	// accountForm is CAIP-10, assetForm is CAIP-19 without a token id.
+	// accountForm is CAIP-10, assetForm is CAIP-19.
 	accountForm = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}:[-.%a-zA-Z0-9]{1,128}$`)
 	// ethereumForm is the one form in which effects name an account of eip155:
 	// another would never match.
@@ -32,7 +32,7 @@ var (
 	// hostForm is a name in lower case or an address: no underscore, no
 	// percent-encoding, no zone.
 	hostForm  = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|[0-9a-f:.]{2,45})$`)
-	assetForm = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}/[-a-z0-9]{3,8}:[-.%a-zA-Z0-9]{1,128}$`)
+	assetForm = regexp.MustCompile(`^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}/[-a-z0-9]{3,8}:[-.%a-zA-Z0-9]{1,128}(?:/[-.%a-zA-Z0-9]{1,78})?$`)
 )
 
 // Validate reports every fault of the document at once. It reads nothing but
@@ -43,6 +43,7 @@ func (d *Document) Validate(genesis message.Genesis) error {
 	v.services(genesis)
 	v.users()
 	v.approvers()
+	v.people()
 	v.groups()
 	v.lists()
 	v.assets()

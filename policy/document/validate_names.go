@@ -18,9 +18,20 @@ const (
 	maxFunction = 1024
 )
 
-// ethereumAssetForm are the assets of eip155 that effects name: the native one
-// by its SLIP-44 number, and contracts.
-var ethereumAssetForm = regexp.MustCompile(`^eip155:[1-9][0-9]{0,18}/(?:slip44:(?:0|[1-9][0-9]{0,9})|erc[0-9]{1,5}:0x[0-9a-f]{40})$`)
+// ethereumAssetForm are the assets of eip155 that effects name: the native coin,
+// which is slip44:60 on every chain, tokens, whole NFT contracts, and items.
+var ethereumAssetForm = regexp.MustCompile(`^eip155:[1-9][0-9]{0,18}/` +
+	`(?:slip44:60|erc20:0x[0-9a-f]{40}|erc721:0x[0-9a-f]{40}(?:/` + item + `)?|erc1155:0x[0-9a-f]{40}/` + item + `)$`)
+
+// item is the number of one item of a contract, which has 256 bits.
+const item = `(?:0|[1-9][0-9]{0,77})`
+
+// Forms of eip155 that look right and that no effect names.
+var (
+	otherCoin  = regexp.MustCompile(`^eip155:[0-9]+/slip44:[0-9]+$`)
+	allItems   = regexp.MustCompile(`^eip155:[0-9]+/erc1155:0x[0-9a-f]{40}$`)
+	otherToken = regexp.MustCompile(`^eip155:[0-9]+/erc[0-9]+:0x[0-9a-f]{40}`)
+)
 
 // CanonicalAccount says whether an account is CAIP-10, in the one form in which
 // effects name it.
@@ -31,12 +42,26 @@ func CanonicalAccount(account string) bool {
 	return accountForm.MatchString(account)
 }
 
-// canonicalAsset says the same of a CAIP-19 asset.
-func canonicalAsset(asset string) bool {
-	if strings.HasPrefix(asset, "eip155:") {
-		return ethereumAssetForm.MatchString(asset)
+// CheckAsset says why an asset is not CAIP-19, or not in the one form in which
+// effects name it: with another, a rule would never match.
+func CheckAsset(asset string) error {
+	ethereum := strings.HasPrefix(asset, "eip155:")
+	switch {
+	case ethereum && ethereumAssetForm.MatchString(asset), !ethereum && assetForm.MatchString(asset):
+		return nil
+	case otherCoin.MatchString(asset) && !strings.HasSuffix(asset, "/slip44:60"):
+		return fmt.Errorf("%q never matches: the native coin of every eip155 chain is slip44:60", asset)
+	case allItems.MatchString(asset):
+		return fmt.Errorf("%q never matches: each item of an erc1155 contract is an asset of its own: write its number behind, such as /7", asset)
+	case otherToken.MatchString(asset) && !strings.Contains(asset, "/erc20:") && !ofItems(asset):
+		return fmt.Errorf("%q never matches: what contracts of eip155 keep is erc20, erc721 or erc1155", asset)
 	}
-	return assetForm.MatchString(asset)
+	return fmt.Errorf("%q is not a CAIP-19 asset (of eip155: slip44:60, erc20, erc721 or erc1155 with a 0x address, in lower case)", asset)
+}
+
+// ofItems says whether an asset is of a standard whose contracts have items.
+func ofItems(asset string) bool {
+	return strings.Contains(asset, "/erc721:") || strings.Contains(asset, "/erc1155:")
 }
 
 // printable says whether a text shows as what it is: no control, no marks that
@@ -120,8 +145,8 @@ func (v *validator) assets() {
 	for _, a := range v.doc.Assets {
 		where := fmt.Sprintf("asset %q", a.ID)
 		v.id(where, a.ID, ids)
-		if !canonicalAsset(a.Asset) {
-			v.fault("%s: %q is not a CAIP-19 asset (of eip155: slip44 or erc… with a 0x address, in lower case)", where, a.Asset)
+		if err := CheckAsset(a.Asset); err != nil {
+			v.fault("%s: %w", where, err)
 		}
 		if assets[a.Asset] {
 			v.fault("%s: %s has another name too", where, a.Asset)

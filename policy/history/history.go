@@ -271,7 +271,8 @@ type Request struct {
 }
 
 // AppendFor is Append for entries that are about requests which were heard of
-// and not read: it is ErrConflict as well where the stored ones are others.
+// and not read: it is ErrConflict as well where the stored ones are others, or
+// the role has no open task of one.
 func (c *Chain) AppendFor(ctx context.Context, heard []Request, bodies ...[]byte) error {
 	if c.broken != nil {
 		return c.broken

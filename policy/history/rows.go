@@ -18,22 +18,31 @@ type statements struct {
 	read, first, append, appendFor *database.Statement
 }
 
-// An append stands only behind the entry that is remembered, MAC and body: so
-// one statement both looks and writes, and who deletes or changes the last
-// entry is noticed by the next append and not only by the next look.
 func newStatements() *statements {
-	const behind = "INSERT INTO countersign.record (role, seq, body, mac)" +
-		" SELECT $1::text, $2::bigint, $3::bytea, $4::bytea WHERE EXISTS (SELECT FROM countersign.record" +
-		" WHERE role = $1 AND seq = $2 - 1 AND mac = $5 AND sha256(body) = $6)"
 	return &statements{
 		read: database.NewStatement("SELECT seq, substr(body, 1, $4), mac FROM countersign.record" +
 			" WHERE role = $1 AND seq >= $2 ORDER BY seq LIMIT $3"),
-		first:  database.NewStatement("INSERT INTO countersign.record (role, seq, body, mac) VALUES ($1, $2, $3, $4)"),
-		append: database.NewStatement(behind),
-		appendFor: database.NewStatement(behind + " AND (SELECT bool_and((SELECT r.hash FROM countersign.request r WHERE r.id = o.id)" +
-			" IS NOT DISTINCT FROM o.hash) FROM unnest($7::uuid[], $8::bytea[]) AS o (id, hash))"),
+		first:     database.NewStatement("INSERT INTO countersign.record (role, seq, body, mac) VALUES ($1, $2, $3, $4)"),
+		append:    database.NewStatement(behind),
+		appendFor: database.NewStatement(behind + " AND " + waiting),
 	}
 }
+
+// behind is the start of an append, which stands only behind the entry that is
+// remembered, MAC and body: so one statement both looks and writes, and who
+// deletes or changes the last entry is noticed by the next append and not only by
+// the next look.
+const behind = "INSERT INTO countersign.record (role, seq, body, mac)" +
+	" SELECT $1::text, $2::bigint, $3::bytea, $4::bytea WHERE EXISTS (SELECT FROM countersign.record" +
+	" WHERE role = $1 AND seq = $2 - 1 AND mac = $5 AND sha256(body) = $6)"
+
+// waiting says that requests which were heard of are stored as they were heard,
+// and that the role still has a task of each: whoever repeats what it has answered
+// gets no record. Subqueries that count are looked up for each request and never
+// joined.
+const waiting = "(SELECT bool_and((SELECT r.hash FROM countersign.request r WHERE r.id = o.id) IS NOT DISTINCT FROM o.hash" +
+	" AND (SELECT count(*) FROM countersign.task t WHERE t.request_id = o.id AND t.consumer = $1 AND t.state <> 2) = 1)" +
+	" FROM unnest($7::uuid[], $8::bytea[]) AS o (id, hash))"
 
 // read returns up to limit rows from seq on, in order.
 func (c *Chain) read(ctx context.Context, from int64, limit int) ([]Entry, error) {

@@ -174,7 +174,11 @@ func (j *Judge) judge(ctx context.Context, active *document.Active, in Input, by
 		return rules.Outcome{}, nil, ErrForgotten
 	}
 	if j.remembers(set) {
-		if event, err = ledger.EventOf(in.Meaning, in.Envelope, in.User.ID); err != nil {
+		event, err = ledger.EventOf(in.Meaning, in.Envelope, in.User.ID)
+		if errors.Is(err, ledger.ErrEffects) {
+			return tooMany(in.Meaning), nil, nil
+		}
+		if err != nil {
 			return rules.Outcome{}, nil, fmt.Errorf("reading what the request does: %w", err)
 		}
 		facts.History = j.ledger.View(event, now)
@@ -195,6 +199,12 @@ func (j *Judge) judge(ctx context.Context, active *document.Active, in Input, by
 		return rules.Outcome{}, nil, fmt.Errorf("recording an approval: %w", err)
 	}
 	return out, [][]byte{body}, nil
+}
+
+// tooMany denies a request of which not all that it does could be counted.
+func tooMany(m transaction.Meaning) rules.Outcome {
+	detail := fmt.Sprintf("it does %d things, and no more than %d are counted", m.Effects.Count(), transaction.MaxEffects)
+	return rules.Outcome{Verdict: rules.Deny, Reasons: []message.Reason{{Code: rules.CodeUnknownCall, Detail: detail}}}
 }
 
 // remembers says whether the role keeps what it approves: where its rules look at

@@ -3,6 +3,7 @@ package judge_test
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/judge"
 	"github.com/countersign/countersign/policy/rules"
+	"github.com/countersign/countersign/transaction"
 )
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -124,6 +126,25 @@ func TestWhatIsRecorded(t *testing.T) {
 				t.Errorf("%s: a dry run is recorded", role)
 			}
 		}
+	}
+}
+
+// TestAttackManyEffects: what does more than is kept of a request is denied where
+// approvals are kept, though a rule allow all: the role would remember each
+// destination for ever, or count a part.
+func TestAttackManyEffects(t *testing.T) {
+	w := newWorld(t, message.RoleFraud)
+	active := w.d.Active(func(doc *document.Document) {
+		doc.Rules.Fraud = []document.Rule{{ID: "all", Effect: document.EffectAllow, When: "true", UnknownCalls: true}}
+	})
+	in := w.transfer("1")
+	in.Meaning.Effects.Moves = slices.Repeat(in.Meaning.Effects.Moves, transaction.MaxEffects)
+	if got := w.judge(active, in, rules.Allow, judge.CodeAllows); len(got) != 1 {
+		t.Errorf("%d records of as many as may be", len(got))
+	}
+	in.Meaning.Effects.Moves = append(in.Meaning.Effects.Moves, in.Meaning.Effects.Moves[0])
+	if got := w.judge(active, in, rules.Deny, rules.CodeUnknownCall); len(got) != 0 {
+		t.Errorf("%d records of one more", len(got))
 	}
 }
 

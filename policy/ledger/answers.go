@@ -40,7 +40,8 @@ type Movement struct {
 	Amount         *big.Int
 }
 
-// Habit compares an amount with the latest ones (at most 128) of the same asset.
+// Habit compares an amount with the latest ones (at most 128) of the same asset,
+// fees left out.
 // All but MedianAmount are of the binary logarithm of amounts.
 type Habit struct {
 	// Count is how many earlier amounts there are; without any the rest is zero.

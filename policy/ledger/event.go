@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -10,9 +11,17 @@ import (
 	"github.com/countersign/countersign/transaction"
 )
 
+// ErrEffects says that a request has more effects than are kept of one.
+var ErrEffects = errors.New("more effects than are kept of a request")
+
 // EventOf says what an approval of the request would be: what it puts at risk,
-// and which accounts get something, may take something or are called.
+// and which accounts get something, may take something or are called. Of more
+// than transaction.MaxEffects effects it is ErrEffects: their names would be known
+// for ever.
 func EventOf(m transaction.Meaning, envelope message.Hash, user string) (Event, error) {
+	if n := m.Effects.Count(); n > transaction.MaxEffects {
+		return Event{}, fmt.Errorf("event of request: %d: %w", n, ErrEffects)
+	}
 	amounts, err := exposure.Of(m.Effects)
 	if err != nil {
 		return Event{}, fmt.Errorf("event of request: %w", err)

@@ -38,3 +38,11 @@ func Remembers(events, keys int) bool {
 	}
 	return true
 }
+
+// Narrow leaves a ledger so many bytes for each kind of names.
+func Narrow(l *Ledger, most int) {
+	l.assets.most = uint64(most)
+	for _, n := range l.names {
+		n.most = uint64(most)
+	}
+}

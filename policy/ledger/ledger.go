@@ -11,6 +11,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"math"
@@ -114,14 +115,30 @@ func New(watch *clock.Watch) *Ledger {
 
 // Replay folds one record. Of an envelope that is counted already it takes the
 // earlier one's place if it is not older: a request counts once, at the time of
-// its latest approval.
+// its latest approval. It is ErrFull, and changes nothing, where there is no room.
 func (l *Ledger) Replay(body []byte) error {
 	r, err := decodeRecord(body)
 	if err != nil {
 		return fmt.Errorf("ledger record: %w", err)
 	}
+	if !l.room(len(body)) {
+		return ErrFull
+	}
 	l.add(&r)
 	return nil
+}
+
+// ErrFull says that the names of destinations, or of something else, fill the 4
+// GiB that there are for them.
+var ErrFull = errors.New("ledger has no room for more names")
+
+// room reports whether the names of a record of so many bytes fit.
+func (l *Ledger) room(size int) bool {
+	fit := l.assets.room(size)
+	for _, n := range l.names {
+		fit = fit && n.room(size)
+	}
+	return fit
 }
 
 // Record returns the record to append for an event that is approved at a moment.

@@ -121,6 +121,17 @@ func amounts(c counted, scope, id, asset string) (out []*big.Int) {
 	return out
 }
 
+// moved is how much of an asset an event moves.
+func moved(c counted, asset string) *big.Int {
+	sum := new(big.Int)
+	for _, m := range c.Moves {
+		if m.Asset == asset {
+			sum.Add(sum, m.Amount)
+		}
+	}
+	return sum
+}
+
 func (v *view) Sum(scope, id, asset string, window time.Duration) *big.Int {
 	sum := new(big.Int)
 	for _, c := range v.of(scope, id, window) {
@@ -187,7 +198,7 @@ func (v *view) Habit(scope, asset string, amount *big.Int) (h ledger.Habit) {
 		id = v.e.Wallet
 	}
 	past := v.of(scope, id, ledger.Lookback)
-	past = slices.DeleteFunc(past, func(c counted) bool { return len(amounts(c, scope, id, asset)) == 0 })
+	past = slices.DeleteFunc(past, func(c counted) bool { return moved(c, asset).Sign() == 0 })
 	slices.SortStableFunc(past, func(a, b counted) int { return int((b.at - a.at) / time.Second) })
 	past = past[:min(128, len(past))]
 	if h.Count = len(past); h.Count == 0 {
@@ -196,7 +207,7 @@ func (v *view) Habit(scope, asset string, amount *big.Int) (h ledger.Habit) {
 	var logs, deviations []float64
 	var plain []*big.Int
 	for _, c := range past {
-		a := amounts(c, scope, id, asset)[0]
+		a := moved(c, asset)
 		plain, logs = append(plain, a), append(logs, logOf(a))
 	}
 	slices.SortFunc(plain, (*big.Int).Cmp)
@@ -287,9 +298,11 @@ func ask(v answers, e ledger.Event, windows []time.Duration) map[string]string {
 		return out
 	}
 	for _, scope := range []string{"user", "wallet"} {
-		h := v.Habit(scope, "a", big.NewInt(1000))
-		h.Median, h.MAD, h.Z = round(h.Median), round(h.MAD), round(h.Z)
-		say(fmt.Sprintf("%+v", h), "habit ", scope)
+		for _, asset := range []string{"a", "b"} {
+			h := v.Habit(scope, asset, big.NewInt(1000))
+			h.Median, h.MAD, h.Z = round(h.Median), round(h.MAD), round(h.Z)
+			say(fmt.Sprintf("%+v", h), "habit ", scope, asset)
+		}
 	}
 	say(fmt.Sprintf("%+v", n), "nonce")
 	return out

@@ -1,6 +1,9 @@
 package ledger
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"math"
+)
 
 // names gives strings small numbers, from 0 on. The strings stand in one slice
 // of bytes, as there may be a million destinations.
@@ -9,10 +12,11 @@ type names struct {
 	bytes []byte
 	ends  []uint32
 	index table[uint32]
+	most  uint64 // bytes: where they end is kept in 32 bits
 }
 
 func newNames(seed maphash.Seed) *names {
-	n := &names{seed: seed}
+	n := &names{seed: seed, most: math.MaxUint32}
 	n.index.hash = func(id uint32) uint64 { return maphash.Bytes(seed, n.of(id)) }
 	return n
 }
@@ -33,7 +37,11 @@ func (n *names) find(s string) (uint32, bool) {
 	return id, ok
 }
 
-// number returns the number of a string, a new one if need be.
+// room reports whether strings of so many bytes fit.
+func (n *names) room(size int) bool { return uint64(len(n.bytes))+uint64(size) <= n.most }
+
+// number returns the number of a string, a new one if need be, for which there
+// must be room.
 func (n *names) number(s string) uint32 {
 	if id, ok := n.find(s); ok {
 		return id

@@ -223,6 +223,24 @@ func (f *facts) amountOf(asset uint32) ([]byte, bool) {
 	return nil, false
 }
 
+// movedOf is how much of an asset the event moves and lets others take, the fee
+// left out; nil where it is nothing.
+func (f *facts) movedOf(asset uint32) (amount []byte) {
+	for r := reader(f.moves); len(r) > 0; {
+		_, id := r.number(), uint32(r.number())-1
+		part := r.take(uint64(r.take(1)[0]))
+		switch {
+		case id != asset || len(part) == 0:
+		case amount == nil:
+			amount = part
+		default:
+			sum := new(big.Int).SetBytes(amount)
+			amount = sum.Add(sum, new(big.Int).SetBytes(part)).Bytes()
+		}
+	}
+	return amount
+}
+
 // backOf is the link back of one key.
 func (f *facts) backOf(k key) (back uint64) {
 	if k.scope < destinations {

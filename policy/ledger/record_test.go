@@ -92,6 +92,9 @@ func TestReplayOfVersion1(t *testing.T) {
 	if got := ask(ledger.Event{}); got != "7 2" {
 		t.Errorf("got %s", got)
 	}
+	if h := l.View(ledger.Event{Wallet: "w"}, m.read()).Habit(ledger.ScopeWallet, "a", big.NewInt(7)); h.Count != 0 {
+		t.Errorf("an amount of which nobody knows how much is the fee makes a habit: %+v", h)
+	}
 	if got := ask(ledger.Event{Envelope: message.Hash{9}}); got != "0 1" {
 		t.Errorf("its own envelope is told %s", got)
 	}

@@ -212,7 +212,8 @@ func (l *Ledger) findMove(m Movement) (p part, ok bool) {
 }
 
 // Habit compares an amount with the latest ones, of the last 31 days, of the
-// same asset and of the event's user or wallet.
+// same asset and of the event's user or wallet: what each moved and let others
+// take. Fees make no habit.
 func (v *View) Habit(scope, asset string, amount *big.Int) Habit {
 	id := v.e.User
 	if scope == ScopeWallet {
@@ -236,7 +237,7 @@ func (v *View) latest(past []earlier, r *run, k key, asset uint32) []earlier {
 	id, ok := r.head(k)
 	for found, looked := 0, 0; ok && found < habitSize && looked < habitReach && !r.over(id, c); looked++ {
 		f := r.read(id)
-		if amount, has := f.amountOf(asset); has && v.counts(r, id) {
+		if amount := f.movedOf(asset); amount != nil && v.counts(r, id) {
 			past = append(past, earlier{r.at(id), amount})
 			found++
 		}

@@ -157,7 +157,19 @@ func TestFirstUse(t *testing.T) {
 func TestHabit(t *testing.T) {
 	pay := func(n int, amount int64) ledger.Event {
 		e := transfer(n)
-		e.Amounts[0].Amount = big.NewInt(amount)
+		e.Amounts[0].Amount, e.Moves[0].Amount = big.NewInt(amount+1<<50), big.NewInt(amount) // with a fee
+		return e
+	}
+	shared := func(n int, amounts ...int64) ledger.Event {
+		e := pay(n, 0)
+		for i, a := range amounts {
+			e.Moves = append(e.Moves, ledger.Movement{Account: destination(1, i), Asset: "eip155:1/slip44:60", Amount: big.NewInt(a)})
+		}
+		return e
+	}
+	token := func(n int) ledger.Event {
+		e := pay(n, 1<<30)
+		e.Moves[0].Asset = "eip155:1/erc20:0x"
 		return e
 	}
 	many := func(amounts ...int64) (out []ledger.Event) {
@@ -184,7 +196,10 @@ func TestHabit(t *testing.T) {
 		"spread":          {many(2, 4, 8, 16, 32), 8 << 3, ledger.Habit{Count: 5, Median: 3, MAD: 1, Z: 3 / 1.4826, MedianAmount: big.NewInt(8)}},
 		"an even number":  {many(4, 8), 4, ledger.Habit{Count: 2, Median: 2.5, MAD: 0.5, Z: -0.5 / (1.4826 * 0.5), MedianAmount: big.NewInt(4)}},
 		"one outlier":     {many(8, 8, 8, 8, 1<<60), 1 << 60, ledger.Habit{Count: 5, Median: 3, Z: 57 / 0.25, MedianAmount: big.NewInt(8)}},
-		"nothing at all":  {many(0, 0), 0, ledger.Habit{Count: 2, MedianAmount: new(big.Int)}},
+		"nothing at all":  {many(0, 0), 0, ledger.Habit{}},
+		"fees of tokens":  {[]ledger.Event{pay(1, 8), token(2), token(3), pay(4, 8)}, 16, ledger.Habit{Count: 2, Median: 3, Z: 4, MedianAmount: big.NewInt(8)}},
+		"only fees":       {[]ledger.Event{token(2), token(3)}, 16, ledger.Habit{}},
+		"several at once": {[]ledger.Event{shared(1, 2, 2, 4), shared(2, 8)}, 16, ledger.Habit{Count: 2, Median: 3, Z: 4, MedianAmount: big.NewInt(8)}},
 		"only the latest": {many(long...), 1 << 40, ledger.Habit{Count: 128, Median: 40, MedianAmount: big.NewInt(1 << 40)}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,9 +216,9 @@ func TestHabit(t *testing.T) {
 	}
 	// What is 2^256 is no surprise after 2^256.
 	huge := transfer(1)
-	huge.Amounts[0].Amount = new(big.Int).Lsh(big.NewInt(1), 256)
+	huge.Moves[0].Amount = new(big.Int).Lsh(big.NewInt(1), 256)
 	l, m := approved(t, huge)
-	if h := l.View(transfer(2), m.read()).Habit(ledger.ScopeUser, "eip155:1/slip44:60", huge.Amounts[0].Amount); h.Median != 256 || h.Z != 0 {
+	if h := l.View(transfer(2), m.read()).Habit(ledger.ScopeUser, "eip155:1/slip44:60", huge.Moves[0].Amount); h.Median != 256 || h.Z != 0 {
 		t.Errorf("got %+v", h)
 	}
 }

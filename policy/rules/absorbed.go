@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/common/types"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/transaction/ethereum"
 )
 
 // kindsOf says which kinds have a variable.
@@ -190,18 +191,40 @@ func (c *condition) callFails(call ast.CallExpr) string {
 		if slices.ContainsFunc(call.Args(), c.loose) {
 			return "a value of unknown type may not compare"
 		}
+	case "account":
+		if kinds := c.origin(call.Args()[0]).kinds(); !kinds[ethereum.TypeAddress] || len(kinds) > 1 {
+			return "account(...) fails for what is no address"
+		}
 	case "amount", overloads.TypeConvertInt, overloads.TypeConvertUint, overloads.TypeConvertDuration, overloads.TypeConvertTimestamp:
 		if len(call.Args()) == 1 && call.Args()[0].Kind() != ast.LiteralKind && c.ast.GetType(call.Args()[0].ID()).Kind() != types.IntKind {
 			return name + "(...) may not be able to read the text"
 		}
 	}
+	if why := c.formFails(call); why != "" {
+		return why
+	}
 	return c.needs(call)
+}
+
+// formFails says that a function may be given what is no account or asset.
+func (c *condition) formFails(call ast.CallExpr) string {
+	f := c.set.env.functions[call.FunctionName()]
+	if f == nil || call.IsMemberFunction() {
+		return ""
+	}
+	for i, arg := range call.Args() {
+		form := f.Args[i].Form
+		if (form == Account || form == AssetID) && (c.loose(arg) || c.meaning(arg) == contractName) {
+			return f.Name + " fails for what is no " + strings.Fields(string(form))[1]
+		}
+	}
+	return ""
 }
 
 // needs says that a function reads what some requests of the rule do not have.
 func (c *condition) needs(call ast.CallExpr) string {
 	variable, ok := map[string]string{
-		"amount_of": "tx.amounts", "signal.first_use": "tx.destinations", "signal.lookalike": "tx.destinations",
+		"account": "tx.chain", "amount_of": "tx.amounts", "amount_to": "tx.amounts", "signal.first_use": "tx.destinations", "signal.lookalike": "tx.destinations",
 		"signal.duplicate": "tx.destinations", "signal.unusual": "tx.amounts", "signal.listed": "tx.destinations",
 		"signal.fee": "tx.fee_per_gas", "signal.gas": "tx.gas_limit", "signal.nonce_reused": "tx.nonce",
 		"signal.nonce_replaces": "tx.nonce", "signal.nonce_gap": "tx.nonce",

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,9 +26,9 @@ type book struct {
 	named   map[string]*document.Asset // by CAIP-19
 	literal map[string]bool            // CAIP-19 assets that stand in conditions
 	calls   map[[4]byte][]declared
-	signed  map[string]bool   // signatures of the functions in calls
-	args    map[string]bool   // names of their arguments
-	known   map[string]string // inline accounts, and the list each is on
+	signed  map[string]bool            // signatures of the functions in calls
+	args    map[string][]ethereum.Type // of their arguments, by name
+	known   map[string]string          // inline accounts, and the list each is on
 	similar map[string][]string
 	zones   map[string]*time.Location
 	users   map[string]bool
@@ -53,7 +54,7 @@ func newBook(doc *document.Document, files Files) (*book, []error) {
 	b := &book{
 		lists: map[string]*listing{}, groups: map[string]map[string]bool{}, of: map[string][]string{},
 		assets: map[string]*document.Asset{}, named: map[string]*document.Asset{}, literal: map[string]bool{},
-		calls: map[[4]byte][]declared{}, signed: map[string]bool{}, args: map[string]bool{}, known: map[string]string{}, similar: map[string][]string{},
+		calls: map[[4]byte][]declared{}, signed: map[string]bool{}, args: map[string][]ethereum.Type{}, known: map[string]string{}, similar: map[string][]string{},
 		zones: map[string]*time.Location{}, users: map[string]bool{}, chains: map[string]bool{},
 	}
 	for _, u := range doc.Users {
@@ -101,14 +102,22 @@ func (b *book) addCalls(calls []document.Call) (faults []error) {
 			continue
 		}
 		b.addChain(c.Contract, ":")
-		selector := function.Selector()
-		b.calls[selector] = append(b.calls[selector], declared{transaction.Canonical(c.Contract), function})
+		selector, contract := function.Selector(), transaction.Canonical(c.Contract)
+		if b.declares(selector, contract) {
+			faults = append(faults, fmt.Errorf("calls: entry %d (%q): an entry above declares %s for the same contract, and only one can be read; remove one",
+				i+1, bounded(c.Function), function.Signature()))
+		}
+		b.calls[selector] = append(b.calls[selector], declared{contract, function})
 		b.signed[function.Signature()] = true
-		for _, name := range function.Arguments() {
-			b.args[name] = true
+		for name, argument := range function.Types() {
+			b.args[name] = append(b.args[name], argument)
 		}
 	}
 	return faults
+}
+
+func (b *book) declares(selector [4]byte, contract string) bool {
+	return slices.ContainsFunc(b.calls[selector], func(d declared) bool { return d.contract == contract })
 }
 
 // addChain takes in the chain of an account or asset, which ends before the last

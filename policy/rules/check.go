@@ -52,6 +52,9 @@ func Check(doc *document.Document, files Files) []Warning {
 		}
 		c.section(role, set)
 	}
+	if c.open == len(message.PolicyRoles()) {
+		c.warn("", "", WarnAllowsAll, "every role allows every request that a grant lets through, whatever it does; write rules with a condition, or that deny")
+	}
 	if !c.faulty {
 		c.unused()
 	}
@@ -63,6 +66,7 @@ type checker struct {
 	warnings  []Warning
 	mentioned map[string]bool // string literals of all conditions
 	faulty    bool
+	open      int // sections that allow all that is granted
 }
 
 func (c *checker) warn(role, rule, code, format string, args ...any) {
@@ -93,11 +97,34 @@ func (c *checker) section(role string, set *Set) {
 	for i := range views {
 		c.duplicates(role, views, i)
 	}
+	if c.allowsGranted(views) {
+		c.open++
+	}
 	c.granted(role, set)
 	if set.Window() > longWindow {
 		c.warn(role, "", WarnLongWindow, "its rules look back %s; what was approved in that time stays in memory, some 105 MiB a million; "+
 			"name a shorter window if that is enough", shortDuration(set.Window()))
 	}
+}
+
+// allowsGranted says whether in a section rules without a condition allow every kind
+// that is granted, and none denies or asks.
+func (c *checker) allowsGranted(views []view) bool {
+	allowed := map[message.Kind]bool{}
+	for _, v := range views {
+		if v.Effect != document.EffectAllow {
+			return false
+		}
+		for _, kind := range v.Kinds {
+			allowed[kind] = allowed[kind] || v.allowsAll()
+		}
+	}
+	for _, g := range c.doc.Grants {
+		if slices.ContainsFunc(g.Kinds, func(k message.Kind) bool { return !allowed[k] }) {
+			return false
+		}
+	}
+	return len(c.doc.Grants) > 0
 }
 
 // granted warns of kinds that a grant gives and no rule of the role lets through.
@@ -132,6 +159,9 @@ func (s *Set) view(r *rule) view {
 		all: r.source.parts(root, operators.LogicalAnd), any: r.source.parts(root, operators.LogicalOr),
 	}
 }
+
+// allowsAll says that the rule allows whatever it is about.
+func (v view) allowsAll() bool { return v.Effect == document.EffectAllow && v.constant == types.True }
 
 // text writes an expression in one form, whatever its spaces and brackets.
 func (c *condition) text(e ast.Expr) string {
@@ -183,8 +213,10 @@ func (s *Set) constantOf(r *rule) ref.Val {
 // single warns of what one rule says by itself.
 func (c *checker) single(role string, v view) {
 	switch {
-	case v.constant == types.True && v.Effect == document.EffectAllow && len(v.Kinds) == 0:
+	case v.allowsAll() && len(v.Kinds) == 0:
 		c.warn(role, v.ID, WarnAllowsAll, "it allows every request that no other rule stops; name kinds, or a condition")
+	case v.allowsAll() && v.UnknownCalls && slices.ContainsFunc(v.Kinds, func(k message.Kind) bool { return slices.Contains(kindsOf(OfSigned), k) }):
+		c.warn(role, v.ID, WarnAllowsAll, "it allows every request of its kinds that no other rule stops, also what is not understood; name a condition, or leave out unknown_calls")
 	case v.constant == types.True && v.whole != "true":
 		c.warn(role, v.ID, WarnAlwaysTrue, "the condition is true whatever the request; write true if that is meant")
 	case v.constant == types.False:

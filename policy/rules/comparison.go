@@ -2,27 +2,37 @@ package rules
 
 import (
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 )
 
 // comparison refuses what CEL accepts and is never true, of ==, != and in: a text
-// or number that no request has there, and a value of any type, which may be an
-// amount or a text, beside a number.
-func (c *condition) comparison(e ast.Expr, args []ast.Expr) {
+// or number that no request has there, and a value of any type beside one that it
+// never equals.
+func (c *condition) comparison(e ast.Expr, call ast.CallExpr) {
+	args := call.Args()
 	for i, arg := range args {
-		other := args[1-i]
-		for _, literal := range literals(other) {
-			if text, ok := stringLiteral(literal); ok {
+		found := c.literals(args[1-i])
+		for _, literal := range found {
+			if text, ok := stringLiteral(literal); ok && !c.withoutChain(arg, text, found) {
 				c.told(literal, c.meaning(arg), text)
 			}
 			c.calendar(arg, literal)
 		}
-		if loose(c.ast.GetType(arg.ID())) && c.numeric(other) {
-			c.fault(e, "the type of one side is not known: write amount(...) or int(...) around it")
-		}
 	}
+	c.unlike(e, call)
+}
+
+// withoutChain says that a text is the address of a contract that stands in the same
+// list with its chain: the domain of typed data may name either.
+func (c *condition) withoutChain(arg ast.Expr, text string, among []ast.Expr) bool {
+	return c.meaning(arg) == contractName && addressForm.MatchString(text) && slices.ContainsFunc(among, func(e ast.Expr) bool {
+		other, _ := stringLiteral(e)
+		return strings.HasSuffix(other, ":"+text)
+	})
 }
 
 // told checks a text that stands where others have a meaning.
@@ -35,7 +45,11 @@ func (c *condition) told(literal ast.Expr, m meaning, text string) {
 
 // known keeps a text that the document does not know for a warning.
 func (c *condition) known(m meaning, text string) {
-	if why := c.set.book.unnamed(m, text); why != "" && !slices.Contains(c.strange, why) {
+	c.unsure(c.set.book.unnamed(m, text))
+}
+
+func (c *condition) unsure(why string) {
+	if why != "" && !slices.Contains(c.strange, why) {
 		c.strange = append(c.strange, why)
 	}
 }
@@ -46,23 +60,51 @@ var spans = map[string][2]types.Int{
 	"getHours": {0, 23}, "getMinutes": {0, 59}, "getSeconds": {0, 59},
 }
 
-// calendar refuses a number that a part of a time never is.
-func (c *condition) calendar(part, literal ast.Expr) {
-	if part.Kind() != ast.CallKind || literal.Kind() != ast.LiteralKind {
-		return
+// part returns the least and highest value of a part of a time.
+func part(e ast.Expr) (name string, span [2]types.Int, ok bool) {
+	if e.Kind() == ast.CallKind {
+		name = e.AsCall().FunctionName()
+		span, ok = spans[name]
 	}
-	name := part.AsCall().FunctionName()
-	span, ok := spans[name]
-	if n, number := literal.AsLiteral().(types.Int); ok && number && (n < span[0] || n > span[1]) {
+	return name, span, ok
+}
+
+// calendar refuses a number that a part of a time never is.
+func (c *condition) calendar(e, literal ast.Expr) {
+	name, span, ok := part(e)
+	if n, number := literalOf[types.Int](literal); ok && number && (n < span[0] || n > span[1]) {
 		c.fault(literal, "%d never matches: %s is %d to %d", n, name, span[0], span[1])
+	}
+}
+
+// always refuses to put a part of a time in order with a number that is beyond all
+// that it can be: then the one always stands before the other, or never.
+func (c *condition) always(e ast.Expr, call ast.CallExpr) {
+	for i, arg := range call.Args() {
+		name, span, ok := part(arg)
+		n, number := literalOf[types.Int](call.Args()[1-i])
+		if !ok || !number {
+			continue
+		}
+		// a < b and its negation a >= b change between n-1 and n, the others
+		// between n and n+1; with the sides changed, the other way round.
+		limit := n
+		strict := slices.Contains([]string{operators.Less, operators.GreaterEquals}, call.FunctionName())
+		if strict == (i == 0) {
+			limit--
+		}
+		if limit < span[0] || limit >= span[1] {
+			c.fault(e, "it is always the same beside %d: %s is %d to %d", n, name, span[0], span[1])
+		}
 	}
 }
 
 // order refuses to put values in order that may both be texts: numbers of typed
 // data are, and "1000" stands before "500".
-func (c *condition) order(e ast.Expr, args []ast.Expr) {
+func (c *condition) order(e ast.Expr, call ast.CallExpr) {
+	c.always(e, call)
 	var known []*types.Type
-	for _, arg := range args {
+	for _, arg := range call.Args() {
 		if t := c.ast.GetType(arg.ID()); !loose(t) {
 			known = append(known, t)
 		}
@@ -70,36 +112,4 @@ func (c *condition) order(e ast.Expr, args []ast.Expr) {
 	if len(known) == 0 || len(known) == 1 && known[0].Kind() == types.StringKind {
 		c.fault(e, "numbers may be texts here, and \"1000\" < \"500\": write amount(...) around both sides")
 	}
-}
-
-// literals are the elements of a list that stands in the condition, or else the
-// expression itself.
-func literals(e ast.Expr) []ast.Expr {
-	if e.Kind() != ast.ListKind {
-		return []ast.Expr{e}
-	}
-	var out []ast.Expr
-	for _, element := range e.AsList().Elements() {
-		out = append(out, literals(element)...)
-	}
-	return out
-}
-
-// loose says whether a value's type, or that of something in it, shows only when
-// it is read.
-func loose(t *types.Type) bool {
-	return t.Kind() == types.DynKind || t.Kind() != types.TypeKind && slices.ContainsFunc(t.Parameters(), loose)
-}
-
-// numeric says whether a value is a number of CEL's own, or has one in it.
-func (c *condition) numeric(e ast.Expr) bool {
-	return slices.ContainsFunc(literals(e), func(e ast.Expr) bool { return ofNumbers(c.ast.GetType(e.ID())) })
-}
-
-func ofNumbers(t *types.Type) bool {
-	switch t.Kind() {
-	case types.IntKind, types.UintKind, types.DoubleKind:
-		return true
-	}
-	return slices.ContainsFunc(t.Parameters(), ofNumbers)
 }

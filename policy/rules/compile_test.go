@@ -189,7 +189,7 @@ func TestUsualRulesAreWithinTheirCost(t *testing.T) {
 		`amount(typed.message.value) > amount(typed.message.deadline) && typed.message.value > amount(5) && tx.form > "e"`,
 		`tx.to == "" || tx.moves.exists(m, m.to == "") || tx.to.endsWith("5555") || tx.selector in ["0x", "0xa9059cbb"]`,
 		`tx.moves.exists(d, d.to == "` + bob + `") && tx.destinations.exists(d, d == "` + bob + `")`,
-		`"treasury" in user.groups && tx.chain == "eip155:1" && tx.form != "legacy" && typed.contract == "` + bare + `"`,
+		`"treasury" in user.groups && tx.chain == "eip155:1" && tx.form != "legacy" && typed.contract in ["` + bare + `", "eip155:1:` + bare + `"]`,
 		`tx.calls.exists(c, c.args.to == "` + bare + `") || typed.message.to in ["` + bare + `"]`,
 		`now.getDayOfWeek("Europe/Zurich") in [0, 6] && now.getDate() == 31 && now.getMonth() != 11`,
 		`signal.fee(units("eth", "0"), tx.fee) || signal.fee(amount(1), amount(1))`,

@@ -74,11 +74,30 @@ func (e *evaluation) calls() ref.Val {
 	if d == nil {
 		return absent("tx.calls")
 	}
-	out := make([]ref.Val, len(d.Calls))
+	out := e.uncalled(d)
 	for i := range d.Calls {
-		out[i] = e.call(&d.Calls[i])
+		out = append(out, e.call(&d.Calls[i]))
 	}
 	return list(out)
+}
+
+// uncalled is what is not understood and no call: a contract creation, typed data,
+// a message. Each is an element beside the calls, so that what is asked of all calls
+// is asked of it too.
+func (e *evaluation) uncalled(d *transaction.Details) (out []ref.Val) {
+	told := make([]bool, len(d.Calls))
+	for _, u := range e.facts.Meaning.Effects.Unknown {
+		i := 0
+		for i < len(told) && (told[i] || !isCall(u, &d.Calls[i])) {
+			i++
+		}
+		if i < len(told) {
+			told[i] = true
+			continue
+		}
+		out = append(out, e.call(&transaction.Call{To: u.To, Selector: u.Selector, Value: u.Value}))
+	}
+	return out
 }
 
 func (e *evaluation) call(c *transaction.Call) ref.Val {
@@ -117,7 +136,7 @@ func (e *evaluation) detailsOf(u transaction.UnknownCall) (found *transaction.Ca
 	}
 	for i := range d.Calls {
 		c := &d.Calls[i]
-		if c.Understood || c.To != u.To || string(c.Selector) != string(u.Selector) || len(c.Data) != u.Size {
+		if !isCall(u, c) {
 			continue
 		}
 		if found != nil {
@@ -126,6 +145,11 @@ func (e *evaluation) detailsOf(u transaction.UnknownCall) (found *transaction.Ca
 		found = c
 	}
 	return found
+}
+
+// isCall says whether what is not understood can be one of the calls.
+func isCall(u transaction.UnknownCall, c *transaction.Call) bool {
+	return !c.Understood && c.To == u.To && string(c.Selector) == string(u.Selector) && len(c.Data) == u.Size
 }
 
 func (e *evaluation) amounts() ref.Val {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ type evaluation struct {
 	exposure    []exposure.Amount
 	exposureErr error
 	reached     []string
+	gained      map[gain]*big.Int
 
 	fired []message.Reason
 	reads *reads // of Explain

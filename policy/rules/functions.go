@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"math/big"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type Form string
 const (
 	Any        Form = "any value"
 	Account    Form = "an account (CAIP-10), such as tx.to"
+	Address    Form = "an address without its chain, such as typed.message.spender"
 	ListName   Form = "the id of a list, as a literal"
 	GroupName  Form = "the id of a group, as a literal"
 	AssetName  Form = "the id of an asset, as a literal"
@@ -74,6 +76,10 @@ func plainFunctions() []Function {
 			Doc: "base units of a number of whole units, by the asset's decimals"},
 		{Name: "amount_of", Args: []Argument{{"asset", text, AssetID}}, Result: amountType, Cost: 10, call: amountOf,
 			Doc: "how much of the asset the request puts at risk, as in `tx.amounts`; 0 if none"},
+		{Name: "amount_to", Args: []Argument{{"destination", text, Account}, {"asset", text, AssetID}}, Result: amountType, Cost: 10, call: amountTo,
+			Doc: "how much of the asset the request moves to the destination or lets it take, all of it together; 0 if nothing"},
+		{Name: "account", Args: []Argument{{"address", text, Address}}, Result: text, Cost: 2, call: accountOf,
+			Doc: "the account (CAIP-10) of an address on the request's chain; an error if it is no address (0x and 40 hex digits, mixed case as of EIP-55)"},
 		{Name: "listed", Args: []Argument{book, account}, Result: types.BoolType, Cost: 5, call: listed,
 			Doc: "whether the account stands in the list"},
 		{Name: "labelled", Args: []Argument{book, account}, Result: text, Cost: 5, call: labelled,
@@ -96,7 +102,7 @@ func historyFunctions() []Function {
 		{Name: "history.count", Args: []Argument{{"scope", types.StringType, CountScope}, window}, Result: types.IntType, Cost: cost, History: true, call: historyCount,
 			Doc: "how many requests this role approved within the window"},
 		{Name: "history.count_of", Args: []Argument{scope, asset, window}, Result: types.IntType, Cost: cost, History: true, call: historyCountOf,
-			Doc: "the same, of those with the asset"},
+			Doc: "the same, of those with the asset; of the native coin those too that pay no more than their fee in it"},
 		{Name: "history.sum_to", Args: []Argument{destination, asset, window}, Result: amountType, Cost: cost, History: true, call: historySumTo,
 			Doc: "how much of the asset was approved for the destination"},
 		{Name: "history.count_to", Args: []Argument{destination, window}, Result: types.IntType, Cost: cost, History: true, call: historyCountTo,
@@ -159,6 +165,9 @@ func (e *evaluation) apply(f *Function, args []ref.Val) ref.Val {
 	if f.History && e.facts.History == nil {
 		return types.NewErr("%s: there is no history", f.Name)
 	}
+	if err := f.inForm(args); err != nil {
+		return types.WrapErr(err)
+	}
 	return e.answers.of(e, f, args)
 }
 
@@ -201,6 +210,45 @@ func amountOf(e *evaluation, args []ref.Val) ref.Val {
 		}
 	}
 	return newAmount(zero)
+}
+
+// gain is a destination with an asset that a request gives it.
+type gain struct{ destination, asset string }
+
+func amountTo(e *evaluation, args []ref.Val) ref.Val {
+	_, err := e.exposed() // refuses amounts that cannot be added
+	switch {
+	case err != nil:
+		return types.WrapErr(err)
+	case !e.signs():
+		return absent("amounts")
+	}
+	if n, ok := e.gains()[gain{transaction.Canonical(text(args[0])), text(args[1])}]; ok {
+		return newAmount(n)
+	}
+	return newAmount(zero)
+}
+
+// gains are what each destination gets and may take, added up once.
+func (e *evaluation) gains() map[gain]*big.Int {
+	if e.gained != nil {
+		return e.gained
+	}
+	e.gained = map[gain]*big.Int{}
+	add := func(destination, asset string, n *big.Int) {
+		g := gain{transaction.Canonical(destination), asset}
+		if e.gained[g] == nil {
+			e.gained[g] = new(big.Int)
+		}
+		e.gained[g].Add(e.gained[g], n)
+	}
+	for _, m := range e.facts.Meaning.Effects.Moves {
+		add(m.To, m.Asset, m.Amount)
+	}
+	for _, a := range e.facts.Meaning.Effects.Allowances {
+		add(a.Spender, a.Asset, a.Amount)
+	}
+	return e.gained
 }
 
 // list returns the list that a call names. The check at load makes sure that

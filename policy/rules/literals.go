@@ -20,7 +20,7 @@ type condition struct {
 	rule *document.Rule
 	ast  *ast.AST
 
-	loops   map[string]meaning // of the variables of all, exists and the like
+	loops   map[int64]ast.Expr // by use of the variables of all, exists and the like: what they run over
 	faults  []error
 	strange []string // texts that the document does not know
 }
@@ -70,19 +70,19 @@ func (c *condition) member(e, of ast.Expr, name string) {
 func (c *condition) call(e ast.Expr, call ast.CallExpr) {
 	switch call.FunctionName() {
 	case operators.Equals, operators.NotEquals, operators.In:
-		c.comparison(e, call.Args())
+		c.comparison(e, call)
 	case operators.Index:
 		if name, ok := stringLiteral(call.Args()[1]); ok {
 			c.member(call.Args()[1], call.Args()[0], name)
 		}
 	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
-		c.order(e, call.Args())
+		c.order(e, call)
 	case "amount":
 		c.amount(call.Args())
 	case "units":
 		c.units(call.Args())
-	case overloads.StartsWith:
-		c.beginning(call)
+	case overloads.StartsWith, overloads.EndsWith, overloads.Contains, overloads.Matches:
+		c.within(call)
 	case "signal.fee", "signal.unusual", "signal.nonce_gap":
 		c.threshold(e, call)
 	}
@@ -96,12 +96,18 @@ func (c *condition) call(e ast.Expr, call ast.CallExpr) {
 		args = append([]ast.Expr{call.Target()}, args...)
 	}
 	c.reach(f, args)
+	if f.Name == "member" {
+		c.members(args)
+	}
 	for i, arg := range args {
 		c.argument(f.Name, f.Args[i], arg)
 	}
 }
 
 func (c *condition) amount(args []ast.Expr) {
+	if n, ok := literalOf[types.Int](args[0]); ok && n < 0 {
+		c.fault(args[0], "%d is no amount: amounts are not below zero", n)
+	}
 	if text, ok := stringLiteral(args[0]); ok {
 		if _, err := parseAmount(text); err != nil {
 			c.fault(args[0], "%v", err)
@@ -120,40 +126,37 @@ func (c *condition) units(args []ast.Expr) {
 	}
 }
 
-// beginning refuses a beginning that no account has.
-func (c *condition) beginning(call ast.CallExpr) {
-	text, ok := stringLiteral(call.Args()[0])
-	if ok && c.meaning(call.Target()) == accountName && strings.HasPrefix(text, "0x") {
-		c.fault(call.Args()[0], "%q never matches: accounts are CAIP-10 and begin with their chain, such as eip155:1:0x", bounded(text))
+// members keeps a group in which no user is for a warning, where a user is looked for
+// in it.
+func (c *condition) members(args []ast.Expr) {
+	id, ok := stringLiteral(args[0])
+	if group := c.set.book.groups[id]; ok && group != nil && c.meaning(args[1]) == userName && !c.set.book.hasUser(group) {
+		c.unsure(fmt.Sprintf("no user is in group %q", bounded(id)))
 	}
 }
 
 // argument checks what a function takes beyond its type.
 func (c *condition) argument(function string, a Argument, e ast.Expr) {
-	if a.Form == Any {
+	switch a.Form {
+	case Any:
 		return
-	}
-	if a.Form == Window {
+	case Window:
 		c.window(function, e)
+		return
+	case Account, Address, AssetID:
+		c.party(function, a, e)
 		return
 	}
 	text, ok := stringLiteral(e)
-	if a.Form == Account {
-		if ok {
-			c.told(e, accountName, text)
-		}
-		return
-	}
-	if a.Form == AssetID && ok {
-		c.known(assetName, text)
-	}
 	if !ok {
-		if a.Form != AssetID {
-			c.fault(e, "%s: %s must be %s", function, a.Name, a.Form)
-		}
+		c.fault(e, "%s: %s must be %s", function, a.Name, a.Form)
 		return
 	}
-	if err := c.name(a.Form, text); err != nil {
+	err := c.name(a.Form, text)
+	if err == nil && a.Form == ListName {
+		err = c.set.book.ofEntries(function, text)
+	}
+	if err != nil {
 		c.fault(e, "%s: %v", function, err)
 	}
 }
@@ -174,6 +177,9 @@ func (c *condition) name(form Form, text string) error {
 	case AssetID:
 		if !strings.Contains(text, "/") {
 			return fmt.Errorf("%q is no CAIP-19 asset; write asset(%q) for one of the document", bounded(text), bounded(text))
+		}
+		if err := document.CheckAsset(text); err != nil && !otherCase(text) {
+			return err
 		}
 		b.literal[text] = true
 	case Scope, CountScope, Habitual:

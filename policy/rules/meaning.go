@@ -8,7 +8,6 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
-	"cel.dev/cel-go/common/types"
 
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
@@ -26,6 +25,7 @@ const (
 	groupName
 	recordID
 	accountName
+	contractName // an account, or its address alone
 	assetName
 	chainName
 	formName
@@ -42,7 +42,8 @@ var meanings = map[string]meaning{
 	"wallet.id": recordID, "account.id": recordID,
 	"account.address": accountName, "account.chain": chainName,
 	"tx.form": formName, "tx.chain": chainName, "tx.from": accountName, "tx.to": accountName,
-	"tx.selector": selectorText, "tx.destinations": accountName, "tx.message": freeText,
+	"typed.contract": contractName,
+	"tx.selector":    selectorText, "tx.destinations": accountName, "tx.message": freeText,
 	"Move.asset": assetName, "Move.from": accountName, "Move.to": accountName,
 	"Allowance.asset": assetName, "Allowance.owner": accountName, "Allowance.spender": accountName,
 	"Call.to": accountName, "Call.selector": selectorText, "Call.function": functionName,
@@ -57,15 +58,26 @@ func (c *condition) meaning(e ast.Expr) meaning {
 		if m, ok := meanings[e.AsIdent()]; ok {
 			return m
 		}
-		return c.loops[e.AsIdent()]
+		if over, ok := c.loops[e.ID()]; ok {
+			return c.meaning(over)
+		}
 	case ast.SelectKind:
 		return meanings[c.ast.GetType(e.AsSelect().Operand().ID()).TypeName()+"."+e.AsSelect().FieldName()]
 	case ast.CallKind:
-		if call := e.AsCall(); call.FunctionName() == operators.Index {
+		switch call := e.AsCall(); call.FunctionName() {
+		case operators.Index:
 			return c.element(call.Args()[0])
+		case operators.Conditional:
+			return c.meaning(call.Args()[1])
+		case "account":
+			return accountName
+		case "asset":
+			return assetName
 		}
 	case ast.ComprehensionKind:
-		return c.collected(e.AsComprehension().LoopStep())
+		if added := collected(e.AsComprehension().LoopStep()); added != nil {
+			return c.meaning(added)
+		}
 	}
 	return notKnown
 }
@@ -76,43 +88,6 @@ func (c *condition) element(of ast.Expr) meaning {
 		return m
 	}
 	return notKnown
-}
-
-// collected is the meaning of what map or filter puts into its list.
-func (c *condition) collected(step ast.Expr) meaning {
-	if step.Kind() != ast.CallKind {
-		return notKnown
-	}
-	switch call := step.AsCall(); call.FunctionName() {
-	case operators.Conditional:
-		return c.collected(call.Args()[1])
-	case operators.Add:
-		if added := call.Args()[1]; added.Kind() == ast.ListKind && added.AsList().Size() == 1 {
-			return c.meaning(added.AsList().Elements()[0])
-		}
-	}
-	return notKnown
-}
-
-// learnLoops notes what the variables of all, exists and the like stand for where
-// they are texts. One name for two things is not known.
-func (c *condition) learnLoops() {
-	c.loops = map[string]meaning{}
-	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.ComprehensionKind {
-			return
-		}
-		loop := e.AsComprehension()
-		of := c.ast.GetType(loop.IterRange().ID()).Parameters()
-		if len(of) > 0 && of[0].Kind() == types.StructKind {
-			return
-		}
-		m := c.meaning(loop.IterRange())
-		if before, ok := c.loops[loop.IterVar()]; ok && before != m {
-			m = notKnown
-		}
-		c.loops[loop.IterVar()] = m
-	}))
 }
 
 var (
@@ -137,16 +112,20 @@ func (b *book) never(m meaning, text string) string {
 		return fmt.Sprintf("there is no group %q", bounded(text))
 	case m == functionName && !b.signed[text]:
 		return fmt.Sprintf("no function %q is declared under calls", bounded(text))
-	case m == argumentName && !b.args[text]:
+	case m == argumentName && b.args[text] == nil:
 		return fmt.Sprintf("no function under calls has an argument %q", bounded(text))
 	case (m == notKnown || m == selectorText) && capitals:
 		return fmt.Sprintf("%q never matches: selectors and addresses are in lower case", text)
 	case m == selectorText && !selectorForm.MatchString(text):
 		return fmt.Sprintf("%q never matches: a selector is 0x and 8 hex digits", bounded(text))
-	case m == accountName && !document.CanonicalAccount(text) && !otherCase(text):
+	case m == contractName && addressForm.MatchString(text):
+		return fmt.Sprintf("%q alone is a contract of a domain without a chain: write typed.contract in [\"eip155:1:%s\", ...], and the address too if that is meant", text, text)
+	case (m == accountName || m == contractName) && !document.CanonicalAccount(text) && !otherCase(text):
 		return fmt.Sprintf("%q never matches: accounts are CAIP-10, such as eip155:1:0x and 40 hex digits in lower case", bounded(text))
 	case m == assetName && !strings.Contains(text, "/"):
 		return fmt.Sprintf("%q never matches: assets are CAIP-19; write asset(%q) for one of the document", bounded(text), bounded(text))
+	case m == assetName && !otherCase(text) && document.CheckAsset(text) != nil:
+		return document.CheckAsset(text).Error()
 	case m == chainName && !chainForm.MatchString(text):
 		return fmt.Sprintf("%q never matches: chains are CAIP-2, such as eip155:1", bounded(text))
 	case m == formName && !slices.Contains(forms, text):
@@ -182,6 +161,8 @@ func otherCase(text string) bool {
 // nothing that the document knows.
 func (b *book) unnamed(m meaning, text string) string {
 	switch {
+	case m == groupName && b.groups[text] != nil && !b.hasUser(b.groups[text]):
+		return fmt.Sprintf("no user is in group %q", bounded(text))
 	case m == userName && text != "" && !b.users[text]:
 		return fmt.Sprintf("the document has no user %q", bounded(text))
 	case m == assetName && strings.Contains(text, "/") && b.named[text] == nil:
@@ -190,4 +171,14 @@ func (b *book) unnamed(m meaning, text string) string {
 		return fmt.Sprintf("no asset, list or call of the document is of chain %q", bounded(text))
 	}
 	return ""
+}
+
+// hasUser says whether one of a group's members is a user.
+func (b *book) hasUser(group map[string]bool) bool {
+	for id := range group {
+		if b.users[id] {
+			return true
+		}
+	}
+	return false
 }

@@ -52,7 +52,7 @@ var (
 		Field{"amount", amountType, "base units"},
 		Field{"unlimited", types.BoolType, "as good as without end: 2^127 or more, or 2^n-1 of 96 bits or more"})
 	callStruct = newStruct("Call",
-		Field{"to", types.StringType, "account that is called; empty for a contract creation"},
+		Field{"to", types.StringType, "account that is called; empty for a contract creation, a message, and typed data without a contract"},
 		Field{"selector", types.StringType, "0x and the first 4 bytes of the data, or fewer"},
 		Field{"function", types.StringType, "name(types) where it is known; else empty"},
 		Field{"value", amountType, "of the native asset"},

@@ -9,6 +9,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/exposure"
 	"github.com/countersign/countersign/policy/ledger"
 	"github.com/countersign/countersign/transaction"
 )
@@ -41,10 +42,10 @@ func signalFunctions() []Function {
 	window := Argument{"window", types.DurationType, Window}
 	return []Function{
 		signal("first_use", true, "a destination that the wallet has never had to do with", firstUse),
-		signal("lookalike", true, "a destination that is not known and has the first and last 4 digits of one that is: "+
+		signal("lookalike", true, "a destination that is not known and has the first and last 4 digits of one of the same chain that is: "+
 			"used before, or in a list of the document that stands inline", lookalike),
 		signal("duplicate", true, "the same amounts of the wallet were approved for the same destinations within the window", duplicate, window),
-		signal("unusual", true, "an amount more than z robust deviations (1.4826 x MAD of log2) above the median of at least 8 earlier ones",
+		signal("unusual", true, "an amount, the fee left out, more than z robust deviations (1.4826 x MAD of log2) above the median of at least 8 earlier ones",
 			unusual, Argument{"scope", types.StringType, Habitual}, Argument{"z", types.DoubleType, Any}),
 		signal("listed", false, "an account that pays, receives, may take or is called, or a token's contract, is in the list",
 			onList, Argument{"list", types.StringType, ListName}),
@@ -52,7 +53,7 @@ func signalFunctions() []Function {
 			Argument{"min", amountType, Any}, Argument{"max", amountType, Any}),
 		signal("gas", false, "the gas limit is above max", gasAbove, Argument{"max", types.UintType, Any}),
 		signal("nonce_reused", true, "the nonce was approved before in another request of the account", nonceReused),
-		signal("nonce_replaces", true, "the same, with the same destination and data and a higher fee", nonceReplaces),
+		signal("nonce_replaces", true, "the same, with the same destination, value and data and a higher fee; in sums and counts both requests stand, since both signatures exist", nonceReplaces),
 		signal("nonce_gap", true, "the nonce is more than n above the next one expected", nonceGap, Argument{"n", types.IntType, Any}),
 	}
 }
@@ -148,18 +149,30 @@ func unusual(e *evaluation, args []ref.Val) ref.Val {
 	}
 	fired := false
 	for _, a := range amounts {
+		n := e.withoutFee(a)
+		if n.Sign() == 0 {
+			continue
+		}
 		if failed := e.look(a.Asset); failed != nil {
 			return failed
 		}
-		fired = e.unusualAmount(scope, a.Asset, a.Amount, float64(limit)) || fired
+		fired = e.unusualAmount(scope, a.Asset, n, float64(limit)) || fired
 	}
 	return types.Bool(fired)
 }
 
-func (e *evaluation) unusualAmount(scope, asset string, n *big.Int, limit float64) bool {
-	if n.Sign() == 0 {
-		return false
+// withoutFee is what of an amount at risk moves or may be taken. A fee is no
+// amount that somebody usually pays: it would be most of what a payer of tokens
+// pays in ether.
+func (e *evaluation) withoutFee(a exposure.Amount) *big.Int {
+	effects := &e.facts.Meaning.Effects
+	if effects.Fee == nil || a.Asset != effects.FeeAsset {
+		return a.Amount
 	}
+	return new(big.Int).Sub(a.Amount, effects.Fee)
+}
+
+func (e *evaluation) unusualAmount(scope, asset string, n *big.Int, limit float64) bool {
 	h := e.facts.History.Habit(scope, asset, n)
 	if h.Count < habitAtLeast || !(h.Z > limit) {
 		return false

@@ -37,11 +37,11 @@ type Case struct {
 	Expect  Expectation `yaml:"expect"`
 }
 
-// Earlier is a request that every role approved some time before the case. Times,
-// where it is more than one, makes it so many, all at that time.
+// Earlier is a request that every role approved some time before the case. Times
+// makes it so many, all at that time; one where it is left out.
 type Earlier struct {
 	Ago     time.Duration `yaml:"ago"`
-	Times   int           `yaml:"times,omitempty"`
+	Times   *int          `yaml:"times,omitempty"`
 	Request `yaml:",inline"`
 }
 
@@ -148,7 +148,9 @@ func (c *Case) fill(defaults Request) {
 	c.Request.fill(defaults)
 	for i := range c.History {
 		c.History[i].fill(defaults)
-		c.History[i].Times = max(c.History[i].Times, 1)
+		if c.History[i].Times == nil {
+			c.History[i].Times = new(1)
+		}
 	}
 }
 
@@ -221,6 +223,9 @@ func (c *Case) faults() (faults []error) {
 	for i, earlier := range c.History {
 		for _, err := range earlier.faults() {
 			fault("history %d: %w", i+1, err)
+		}
+		if *earlier.Times < 1 {
+			fault("history %d: times must be 1 or more", i+1)
 		}
 		if earlier.Ago <= 0 || (i > 0 && earlier.Ago > c.History[i-1].Ago) {
 			fault("history %d: ago must be above 0, and the oldest stands first", i+1)

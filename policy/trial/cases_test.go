@@ -47,6 +47,13 @@ expect: {verdict: allow}`
 		"fail/approvers-of-no-rule":  {"verdict: allow", "verdict: ask, quorum: 1", "name it"},
 		"fail/history-of-the-future": {"user: tom", "user: tom\nhistory: [{ago: -1h, message: hello}]", "above 0"},
 		"fail/history-out-of-order":  {"user: tom", "user: tom\nhistory: [{ago: 1h, message: a}, {ago: 2h, message: b}]", "oldest"},
+		"fail/history-of-no-times":   {"user: tom", "user: tom\nhistory: [{ago: 1h, times: 0, message: a}]", "times must be 1 or more"},
+		"fail/times-below-zero":      {"user: tom", "user: tom\nhistory: [{ago: 1h, times: -3, message: a}]", "times must be 1 or more"},
+		"fail/times-cut":             {"user: tom", "user: tom\nhistory: [{ago: 1h, times: 1.5, message: a}]", `times is "1.5", want a whole number`},
+		"fail/times-octal":           {"user: tom", "user: tom\nhistory: [{ago: 1h, times: 010, message: a}]", `times is "010", want a whole number`},
+		"fail/times-hexadecimal":     {"user: tom", "user: tom\nhistory: [{ago: 1h, times: 0x10, message: a}]", `times is "0x10", want a whole number`},
+		"fail/nonce-octal":           {"transaction: {", "transaction: {nonce: 010, ", `nonce is "010", want a whole number`},
+		"fail/gas-exponent":          {"transaction: {", "transaction: {gas_limit: 1e5, ", `gas_limit is "1e5", want a whole number`},
 		"fail/history-of-nothing":    {"user: tom", "user: tom\nhistory: [{ago: 1h}]", "history 1"},
 	} {
 		t.Run(name, func(t *testing.T) {

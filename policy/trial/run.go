@@ -45,7 +45,7 @@ func Decide(ctx context.Context, doc *document.Document, files map[string]*docum
 	bench := NewBench(s.Active, c.start())
 	nonces := map[string]uint64{} // the next, by account
 	for i, earlier := range c.History {
-		for range earlier.Times {
+		for range *earlier.Times {
 			if err := s.past(ctx, bench, earlier, c.At.Add(-earlier.Ago), nonces); err != nil {
 				return Decision{}, Filing{}, fmt.Errorf("history %d: %w", i+1, err)
 			}

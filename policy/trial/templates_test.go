@@ -3,6 +3,8 @@ package trial_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -87,6 +89,42 @@ func TestTemplates(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAttackSplitWithinOneWithdrawal: what one account gets counts together, also
+// where one transaction pays it in parts that are each within the limit.
+func TestAttackSplitWithinOneWithdrawal(t *testing.T) {
+	doc, files, cases := template(t, "../../deploy/policies/exchange")
+	for parts, denied := range map[[2]int64]bool{{75, 75}: false, {75, 76}: true, {76, 76}: true} {
+		c := cases.Cases[0]
+		c.Transaction = &trial.Transaction{To: "second", Data: batchTo("7777777777777777777777777777777777777777", parts), GasLimit: 200_000}
+		c.History = nil
+		decision, filing, err := trial.Decide(t.Context(), doc, files, cases, c)
+		if err != nil || len(filing.Meaning.Effects.Moves) < 2 {
+			t.Fatalf("%v: %+v", err, filing.Meaning.Effects)
+		}
+		said, err := json.Marshal(decision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(said), "rule destination-day-eth: "); got != denied {
+			t.Errorf("%d ether: the rule denies: %v, want %v", parts, got, denied)
+		}
+	}
+}
+
+// batchTo is executeBatch of a contract wallet that pays ether to one account in
+// two parts.
+func batchTo(address string, ether [2]int64) string {
+	data := "0x47e1da2a" // executeBatch(address[],uint256[],bytes[])
+	for _, offset := range []int64{3 * 32, 6 * 32, 9 * 32} {
+		data += fmt.Sprintf("%064x", offset)
+	}
+	data += fmt.Sprintf("%064x%064s%064s%064x", 2, address, address, 2)
+	for _, n := range ether {
+		data += fmt.Sprintf("%064x", new(big.Int).Mul(big.NewInt(n), big.NewInt(1e18)))
+	}
+	return data + fmt.Sprintf("%064x%064x%064x%064x%064x", 2, 2*32, 3*32, 0, 0)
 }
 
 // TestTemplatesAreClean: a person who begins with a template gets no fault and no

@@ -1,6 +1,7 @@
 package trial_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/countersign/countersign/policy/approval"
 	"github.com/countersign/countersign/policy/document"
 	"github.com/countersign/countersign/policy/trial"
+	"github.com/countersign/countersign/transaction"
 )
 
 const payment = `
@@ -90,6 +92,21 @@ func TestExpiredDocumentDecidesNothing(t *testing.T) {
 	o := trial.Run(t.Context(), doc, files, cases, cases.Cases[0])
 	if o.Passed || !strings.Contains(strings.Join(o.Faults, "; "), "has expired by then") {
 		t.Errorf("%v", o.Faults)
+	}
+}
+
+// TestAttackManyEffectsOnRecord: a past request that does more than is kept of one
+// ends no trial. No role counts it.
+func TestAttackManyEffectsOnRecord(t *testing.T) {
+	doc, files, cases := treasury(t, payment)
+	_, f, err := trial.Decide(t.Context(), doc, files, cases, cases.Cases[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Meaning.Effects.Moves = slices.Repeat(f.Meaning.Effects.Moves, transaction.MaxEffects+1)
+	b := trial.NewBench(&document.Active{Document: doc}, cases.Cases[0].At.Time)
+	if err := b.Record(message.RoleFraud, f, "tom", cases.Cases[0].At.Time); err != nil {
+		t.Error(err)
 	}
 }
 

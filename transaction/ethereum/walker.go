@@ -20,7 +20,8 @@ type call struct {
 }
 
 // Bounds of the calls in one transaction: more depth than any wallet makes, and
-// more calls than a person would read.
+// more calls than a person would read. Their effects are bounded too, since calls
+// without data, and one call that moves many items, are no more than one of these.
 const (
 	maxCallDepth = 6
 	maxCalls     = 256
@@ -37,11 +38,10 @@ type walker struct {
 // it, the outermost call is not understood, whatever was found inside.
 func (w *walker) all(c call) {
 	w.call(c)
-	e := w.e
-	if !w.beyond && len(e.Moves)+len(e.Allowances)+len(e.Unknown) > 0 {
+	if !w.beyond && w.e.Count() > 0 {
 		return
 	}
-	if d := e.Details; len(d.Calls) > 0 {
+	if d := w.e.Details; len(d.Calls) > 0 {
 		d.Calls[0].Understood = false
 	}
 	w.unknown(c)
@@ -155,24 +155,31 @@ func (w *walker) transferFrom(c call, args []byte) bool {
 	return true
 }
 
+// counted holds the effects to their bound, also where that leaves the rest out:
+// there are more than may be then, and nobody takes them for all.
+func (w *walker) counted() { w.beyond = w.beyond || w.e.Count() > transaction.MaxEffects }
+
 func (w *walker) account(a common.Address) string { return AccountID(w.chainID, a) }
 
 func (w *walker) move(asset string, from, to common.Address, amount *big.Int) {
 	w.e.Moves = append(w.e.Moves, transaction.Move{
 		Asset: asset, From: w.account(from), To: w.account(to), Amount: amount,
 	})
+	w.counted()
 }
 
 func (w *walker) allow(asset string, owner, spender common.Address, amount *big.Int) {
 	w.e.Allowances = append(w.e.Allowances, transaction.Allowance{
 		Asset: asset, Owner: w.account(owner), Spender: w.account(spender), Amount: amount,
 	})
+	w.counted()
 }
 
 func (w *walker) unknown(c call) {
 	w.e.Unknown = append(w.e.Unknown, transaction.UnknownCall{
 		To: w.account(c.to), Selector: selectorOf(c.data), Value: c.value, Size: len(c.data),
 	})
+	w.counted()
 }
 
 func selectorOf(data []byte) []byte { return data[:min(selectorSize, len(data))] }

@@ -1,0 +1,4 @@
+package history
+
+// AppendForText is the statement of AppendFor.
+const AppendForText = behind + " AND " + waiting
