@@ -9,10 +9,12 @@ import (
 	"io/fs"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/lib/pq"
 	"github.com/pressly/goose/v3"
 	gooseDB "github.com/pressly/goose/v3/database"
+	"github.com/sethvargo/go-retry"
 
 	"github.com/countersign/countersign/secrets"
 )
@@ -50,13 +52,33 @@ func Init(ctx context.Context, owner *sql.DB, roles []string, verifiers map[stri
 		return fmt.Errorf("initialising database: locking: %w", err)
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", initLock) //nolint:errcheck // the connection's end unlocks too
-	if err := migrate(ctx, owner); err != nil {
-		return fmt.Errorf("initialising database: %w", err)
-	}
-	if err := provision(ctx, conn, services, verifiers); err != nil {
+	again := retry.WithMaxRetries(mostDeadlocks, retry.NewConstant(betweenDeadlocks))
+	err = retry.Do(ctx, again, func(ctx context.Context) error {
+		err := migrate(ctx, owner)
+		if err == nil {
+			err = provision(ctx, conn, services, verifiers)
+		}
+		if isDeadlock(err) {
+			return retry.RetryableError(err)
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("initialising database: %w", err)
 	}
 	return nil
+}
+
+// Services that work lock the same tables in other orders, and PostgreSQL ends
+// one of those who wait for each other: then all is done once more.
+const (
+	mostDeadlocks    = 20
+	betweenDeadlocks = 100 * time.Millisecond
+)
+
+func isDeadlock(err error) bool {
+	var refused *pq.Error
+	return errors.As(err, &refused) && refused.Code == "40P01"
 }
 
 func checkVerifiers(services []string, verifiers map[string]string) error {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/internal/database"
 	"github.com/countersign/countersign/internal/database/databasetest"
@@ -68,5 +69,36 @@ func TestInitRefuses(t *testing.T) {
 	more := with("excessive", good["fraud"])
 	if err := database.Init(t.Context(), d.Owner, append([]string{"excessive"}, roles...), more); !errors.Is(err, database.ErrRole) {
 		t.Errorf("fail/excessive-role: %v", err)
+	}
+}
+
+// TestInitBesideWork: a transaction that locks tables in another order than Init
+// stops neither of the two.
+func TestInitBesideWork(t *testing.T) {
+	d := databasetest.New(t)
+	work, err := d.Owner.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = work.Rollback() }()
+	if _, err := work.Exec("LOCK TABLE countersign.record IN ACCESS SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- database.Init(t.Context(), d.Owner, d.Deployment.Genesis.Roles, databasetest.Verifiers(t, d.Deployment))
+	}()
+	const waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'countersign.record'::regclass)"
+	for !ask(t, d.Owner, waiting) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if _, err := work.Exec("SELECT count(*) FROM countersign.request"); err != nil {
+		t.Errorf("the work: %v", err)
+	}
+	if err := work.Commit(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

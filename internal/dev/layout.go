@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/countersign/countersign/internal/message"
 )
 
 // Errors of Run that have something to be done about.
@@ -15,6 +17,9 @@ var (
 	// ErrUnfinished says that the making of the deployment was cut short. It
 	// holds nothing yet.
 	ErrUnfinished = errors.New("the deployment was not finished")
+	// ErrForeign says that what is there was not made by a launcher. Nothing of it
+	// was touched.
+	ErrForeign = errors.New("it is neither an empty folder nor a development deployment")
 )
 
 // layout names every file of a development deployment. Secrets have mode 0600;
@@ -28,6 +33,7 @@ func (l layout) path(parts ...string) string {
 
 func (l layout) genesis() string              { return l.path("genesis.json") }
 func (l layout) profile() string              { return l.path("dev.json") }
+func (l layout) marker() string               { return l.path("countersign-dev") }
 func (l layout) complete() string             { return l.path("complete") }
 func (l layout) postgres() string             { return l.path("postgres") }
 func (l layout) policy() string               { return l.path("policy.yaml") }
@@ -41,10 +47,11 @@ func (l layout) branch(service, half string) string {
 	return l.path("secrets", service+"."+half+".json")
 }
 
-// prepare makes the folders.
+// prepare makes the folders, in a folder that is ours or empty. Others may hold
+// somebody's keys, which making a deployment would replace.
 func (l layout) prepare() error {
-	if err := os.MkdirAll(l.dir, 0o711); err != nil {
-		return fmt.Errorf("making the folder of the deployment: %w", err)
+	if err := l.claim(); err != nil {
+		return err
 	}
 	if os.Geteuid() == 0 {
 		// MkdirAll leaves a folder that exists as it is, often with mode 0700.
@@ -58,6 +65,40 @@ func (l layout) prepare() error {
 		}
 	}
 	return nil
+}
+
+// claim makes the folder and, before anything else is in it, the marker by whose
+// name a launcher that was killed at any moment after knows its own folder again.
+func (l layout) claim() error {
+	entries, err := os.ReadDir(l.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		err = os.MkdirAll(l.dir, 0o711)
+	}
+	switch {
+	case errors.Is(err, syscall.ENOTDIR), len(entries) > 0 && !l.ours():
+		return fmt.Errorf("%s: %w", l.dir, ErrForeign)
+	case err != nil:
+		return fmt.Errorf("making the folder of the deployment: %w", err)
+	}
+	f, err := os.OpenFile(l.marker(), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the folder of the deployment: %w", err)
+	}
+	return f.Close()
+}
+
+// ours says whether a launcher made what the folder holds. A launcher that knows
+// no marker leaves the deployment's id in a deployment that it has completed.
+func (l layout) ours() bool {
+	if marker, err := os.Lstat(l.marker()); err == nil {
+		return marker.Mode().IsRegular()
+	}
+	genesis, err := os.ReadFile(l.genesis())
+	if err != nil {
+		return false
+	}
+	id, err := os.ReadFile(l.complete())
+	return err == nil && string(id) == message.Sum(genesis).String()+"\n"
 }
 
 // lock keeps a second launcher out of the folder; the lock ends with the

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/transaction"
 )
 
 func (a *app) accountCommand() *cobra.Command {
@@ -32,6 +33,7 @@ func (a *app) accountCreate() *cobra.Command {
 	c.Flags().StringVar(&wallet, "wallet", "", "wallet id")
 	c.Flags().StringVar(&p.Chain, "chain", "eip155:1", "chain, as a CAIP-2 id")
 	c.Flags().StringVar(&p.Curve, "curve", "secp256k1", "curve of the key")
+	oneOf(c, "curve", transaction.CurveSecp256k1)
 	c.Flags().StringVar(&p.Path, "path", "m/44'/60'/0'/0/0", "derivation path (BIP-32)")
 	c.Flags().StringVar(&p.Label, "label", "", "a name for people, which stays in the request alone")
 	f.add(c)
@@ -63,7 +65,7 @@ func (a *app) accountList() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&wallet, "wallet", "", "wallet id")
-	c.Flags().IntVar(&limit, "limit", 0, "how many to show at most")
+	pageFlag(c, &limit)
 	c.Flags().StringVar(&cursor, "cursor", "", "go on from here")
 	return require(c, "wallet")
 }

@@ -106,7 +106,7 @@ var problemSteps = map[string]string{
 	"not_found":               "list what there is: countersign request list, or: countersign wallet list",
 	"id_conflict":             "make a new request: every statement has an id of its own",
 	"wrong_audience":          "check --deployment: the statement is for another deployment",
-	"expiry_out_of_range":     "choose another --expires: at most seven days",
+	"expiry_out_of_range":     "choose another --expires, at most seven days, and check this machine's clock",
 	"content_digest_mismatch": "something between you and the service changes what is sent",
 	"invalid_statement":       "check the ids and values that you gave",
 	"unavailable":             "try again in a moment; nothing was lost",

@@ -22,7 +22,8 @@ func (a *app) devCommand() *cobra.Command {
 		Short: "Run a whole deployment on this machine, for development only",
 		Long: `Make a deployment in DIR, or start the one that is there: genesis, secrets,
 keys, a private PostgreSQL and the five services. When all are ready, DIR/dev.json
-says how to use it. Ctrl-C stops everything; the data stays in DIR.`,
+says how to use it. Ctrl-C stops everything; the data stays in DIR. A folder that
+holds anything else is left as it is.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			bin, err := binaries(bin)
@@ -37,7 +38,7 @@ says how to use it. Ctrl-C stops everything; the data stays in DIR.`,
 			return adviseDev(err, dir, bin)
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", "", "folder of the deployment; made if it is not there")
+	c.Flags().StringVar(&dir, "dir", "", "folder of the deployment: a new or empty one, or that of an earlier run")
 	c.Flags().StringVar(&bin, "bin", "", "folder of the service binaries (default: where countersign is)")
 	return require(c, "dir")
 }
@@ -81,6 +82,8 @@ func adviseDev(err error, dir, bin string) error {
 	switch {
 	case errors.Is(err, dev.ErrRunning):
 		return advise(err, "use that one, or choose another --dir")
+	case errors.Is(err, dev.ErrForeign):
+		return advise(err, "choose an empty or new --dir")
 	case errors.Is(err, dev.ErrUnfinished):
 		return advise(err, "it holds nothing yet: rm -r %s, and start again", dir)
 	case errors.Is(err, cluster.ErrNoServer):

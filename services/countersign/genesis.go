@@ -60,6 +60,7 @@ func (a *app) genesisNew() *cobra.Command {
 	c.Flags().StringArrayVar(&f.admins, "admin", nil, "a policy admin, NAME=FILE with the public key (JWK or PEM); give it several times")
 	c.Flags().IntVar(&f.threshold, "threshold", 0, "how many admins must sign a policy document (strict: at least 2)")
 	c.Flags().StringSliceVar(&f.roles, "roles", message.PolicyRoles(), "required policy roles, in order")
+	oneOf(c, "roles", message.PolicyRoles()...)
 	c.Flags().StringSliceVar(&f.roots, "attestation-root", nil, "roots that attestations must chain to")
 	c.Flags().BoolVar(&f.development, "development", false, "a deployment for development, which strict services refuse")
 	return require(c, "name", "admin", "threshold", "out")
@@ -93,10 +94,11 @@ func (f genesisFlags) document() ([]byte, error) {
 
 func (a *app) genesisShow() *cobra.Command {
 	return &cobra.Command{
-		Use:   "show FILE",
-		Short: "Show a genesis document and its deployment id",
-		Args:  exactly(1),
-		RunE:  func(_ *cobra.Command, args []string) error { return a.showGenesis(args[0]) },
+		Use:               "show FILE",
+		Short:             "Show a genesis document and its deployment id",
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
+		RunE:              func(_ *cobra.Command, args []string) error { return a.showGenesis(args[0]) },
 	}
 }
 

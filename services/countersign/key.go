@@ -39,15 +39,17 @@ func (a *app) keyNew() *cobra.Command {
 	}
 	c.Flags().StringVar(&out, "out", "", "new file for the private key (PKCS #8 PEM, mode 0600)")
 	c.Flags().StringVar(&kind, "type", keyEd25519, "ed25519, or p256 (users' keys only)")
+	oneOf(c, "type", keyEd25519, keyP256)
 	return require(c, "out")
 }
 
 func (a *app) keyShow() *cobra.Command {
 	var bare bool
 	c := &cobra.Command{
-		Use:   "show FILE",
-		Short: "Show the public half of a key file, for a genesis or policy document",
-		Args:  exactly(1),
+		Use:               "show FILE",
+		Short:             "Show the public half of a key file, for a genesis or policy document",
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if bare {
 				return a.showJWK(args[0])

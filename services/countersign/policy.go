@@ -45,7 +45,8 @@ A document that names new admins must be signed by a quorum of these as well.
 Faults of the rules are told, but the signature is made: a service of another
 release may know what is unknown here. Check the document, with the files of its
 lists, before: countersign policy check.`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(_ *cobra.Command, args []string) error {
 			raw, v, err := readPolicy(args[0], genesis)
 			if err != nil {

@@ -31,7 +31,8 @@ func (a *app) policyTest() *cobra.Command {
 		Long: `Try a policy document on a file of cases: requests of made-up wallets at a given
 time, after a given history, each with what is to come of it. It ends with 1 if a
 case comes out otherwise, with --complete also if a rule decides no case.`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := runCases(cmd.Context(), args[0], path, lists)
 			if err != nil {

@@ -71,7 +71,8 @@ its rules. Warnings are about what is most likely not meant, such as a rule that
 no request can reach, or that allows everything.
 
 It ends with 1 after a fault, with --strict after a warning too.`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(_ *cobra.Command, args []string) error {
 			v, err := f.check(args[0])
 			if err != nil {

@@ -48,8 +48,12 @@ it read. The request is one of
                                                account.create: wallet show --json
                                                of its wallet)
     --request ID --config FILE                 a recorded request, for operators`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.fit(); err != nil {
+				return usageError{err, cmd.CommandPath()}
+			}
 			v, err := f.explain(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -60,11 +64,34 @@ it read. The request is one of
 	c.Flags().StringVar(&f.request, "request", "", "name of a case, file of a statement, or id of a recorded request")
 	c.Flags().StringVar(&f.cases, "cases", "", "file of cases")
 	c.Flags().StringVar(&f.descriptor, "descriptor", "", "file with what account list --json, or wallet show --json, prints of the statement's account or wallet, or with its descriptor")
-	c.Flags().StringVar(&f.user, "user", "", "id of the user who asks")
-	c.Flags().StringVar(&f.at, "at", "", "when the user asks (RFC 3339; default: now)")
+	c.Flags().StringVar(&f.user, "user", "", "id of the user who asks (of a statement)")
+	c.Flags().StringVar(&f.at, "at", "", "when the user asks (RFC 3339; of a statement; default: now)")
 	c.Flags().StringVar(&f.config, "config", "", "the operator's configuration file")
 	listFlag(c, &f.lists)
 	return require(c, "request")
+}
+
+// fit refuses flags that would change nothing: a case and a recorded request say
+// themselves who asks, when, and on what.
+func (f explainFlags) fit() error {
+	source := ""
+	switch {
+	case f.cases != "" && f.config != "":
+		return errors.New("--cases and --config name two requests: give one")
+	case f.cases != "":
+		source = "--cases"
+	case f.config != "":
+		source = "--config"
+	default:
+		return nil
+	}
+	var faults []error
+	for _, own := range [][2]string{{"--user", f.user}, {"--at", f.at}, {"--descriptor", f.descriptor}} {
+		if own[1] != "" {
+			faults = append(faults, fmt.Errorf("%s does not go with %s, whose request has its own", own[0], source))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func (f explainFlags) explain(ctx context.Context, path string) (v explainView, err error) {

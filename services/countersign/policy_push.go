@@ -28,7 +28,8 @@ func (a *app) policyPush() *cobra.Command {
 		Short: "Publish a policy document that enough admins have signed",
 		Long: `Publish a policy document that enough admins have signed, behind the files of
 its lists. A file that was published before need not be given again.`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := push(cmd.Context(), path, args[0], signatures, lists)
 			if err != nil {

@@ -44,7 +44,8 @@ func (a *app) policySimulate() *cobra.Command {
 the policy document, and say which decisions would change. What was approved
 before counts as it did, for as long as the draft's rules look back. Nothing is
 written.`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.since <= 0 {
 				return usageError{errors.New("--since must be above 0"), cmd.CommandPath()}

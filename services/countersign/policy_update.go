@@ -17,7 +17,8 @@ It takes the way of every request and needs a grant of policy.update and rules
 that allow it; what puts it in force are the admins' signatures. A document of
 more than some 90 KB does not fit into a request, and one with new files of lists
 needs these first: push such a document (countersign policy push).`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			bundle, err := readBundle(args[0], signatures)
 			if err != nil {

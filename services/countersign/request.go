@@ -39,8 +39,9 @@ func (f *submitFlags) add(c *cobra.Command) {
 
 // addTimes adds the flags of what has no dry run too.
 func (f *submitFlags) addTimes(c *cobra.Command) {
-	c.Flags().DurationVar(&f.wait, "wait", defaultWait, "how long to wait for the end; 0 returns at once")
-	c.Flags().DurationVar(&f.expires, "expires", defaultExpires, "how long the request stays open, at most 168h")
+	f.wait, f.expires = defaultWait, defaultExpires
+	c.Flags().Var(span{value: &f.wait}, "wait", "how long to wait for the end; 0 returns at once")
+	c.Flags().Var(span{value: &f.expires, least: time.Second, most: longestExpires}, "expires", "how long the request stays open, at most 168h")
 }
 
 // submission is what a command asks for.
@@ -125,9 +126,14 @@ func (a *app) requestList() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&status, "status", "", "only those with this status: pending, waiting, signed, done, rejected, expired, cancelled or failed")
+	oneOf(c, "status", message.StatusPending, message.StatusWaiting, message.StatusSigned, message.StatusDone,
+		message.StatusRejected, message.StatusExpired, message.StatusCancelled, message.StatusFailed)
 	c.Flags().StringVar(&kind, "kind", "", "only those of this kind")
+	oneOf(c, "kind", message.KindWalletCreate, message.KindAccountCreate,
+		message.KindEthereumTransaction, message.KindEthereumMessage, message.KindEthereumTypedData,
+		message.KindPolicyUpdate, message.KindWalletFreeze, message.KindUserFreeze)
 	c.Flags().StringVar(&f.Wallet, "wallet", "", "only those of this wallet")
-	c.Flags().IntVar(&f.Limit, "limit", 0, "how many to show at most")
+	pageFlag(c, &f.Limit)
 	c.Flags().StringVar(&f.Cursor, "cursor", "", "go on from here")
 	return c
 }

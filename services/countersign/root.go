@@ -35,6 +35,7 @@ func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
+	strict(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -76,6 +77,8 @@ and use it from another terminal: export COUNTERSIGN_PROFILE=DIR/dev.json
 	add("approve", a.approvalsCommand(), a.voteCommand(approving), a.voteCommand(rejecting), a.freezeCommand())
 	add("operate", a.devCommand(), a.keyCommand(), a.genesisCommand(), a.secretsCommand(),
 		a.databaseCommand(), a.policyCommand())
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	completePaths(root)
 	return root
 }
 

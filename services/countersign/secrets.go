@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/secrets"
 )
 
@@ -53,6 +54,7 @@ secret (kept by the user admin). The two must not meet in one person's hands.`,
 		},
 	}
 	c.Flags().StringVar(&half, "half", "", "build or deploy")
+	oneOf(c, "half", secrets.HalfBuild, secrets.HalfDeploy)
 	c.Flags().StringVar(&out, "out", "", "new file for the secret (mode 0600)")
 	c.Flags().IntVar(&generation, "generation", 1, "number of the pair of secrets")
 	return require(c, "half", "out")
@@ -86,6 +88,7 @@ func (a *app) secretsBranch() *cobra.Command {
 	}
 	c.Flags().StringVar(&secret, "secret", "", "secret file")
 	c.Flags().StringVar(&service, "service", "", "proposer, operator, signing or a policy role")
+	oneOf(c, "service", secrets.Services(message.PolicyRoles())...)
 	c.Flags().StringVar(&genesis, "genesis", "", "genesis document, which lists the roles")
 	c.Flags().StringVar(&out, "out", "", "new file for the branches (mode 0600)")
 	return require(c, "secret", "service", "genesis", "out")
@@ -93,10 +96,11 @@ func (a *app) secretsBranch() *cobra.Command {
 
 func (a *app) secretsInspect() *cobra.Command {
 	return &cobra.Command{
-		Use:   "inspect FILE",
-		Short: "Say what a secret or branch file is, without telling a secret",
-		Args:  exactly(1),
-		RunE:  func(_ *cobra.Command, args []string) error { return a.showSecret(args[0]) },
+		Use:               "inspect FILE",
+		Short:             "Say what a secret or branch file is, without telling a secret",
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
+		RunE:              func(_ *cobra.Command, args []string) error { return a.showSecret(args[0]) },
 	}
 }
 

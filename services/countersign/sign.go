@@ -72,6 +72,7 @@ Amounts are in wei, or with a unit: 0.5ether, 30gwei.`,
 	t.add(c)
 	c.Flags().StringVar(&p.Raw, "raw", "", "raw unsigned transaction in hex; no other field then")
 	c.Flags().StringVar(&p.Type, "type", "", "legacy, eip2930 or eip1559 (default: eip1559, or legacy with --gas-price)")
+	oneOf(c, "type", "legacy", "eip2930", "eip1559")
 	c.Flags().StringVar(&p.Nonce, "nonce", "", "the account's next transaction number")
 	c.Flags().StringVar(&p.GasLimit, "gas-limit", "", "most gas (default: 21000 where there is no --data)")
 	c.Flags().StringVar(&p.GasPrice, "gas-price", "", "price of gas, for legacy and eip2930")
@@ -119,7 +120,8 @@ func (a *app) signTypedData() *cobra.Command {
 		Long: `Sign typed data (EIP-712). The file holds the JSON that eth_signTypedData_v4
 takes: {"types": ..., "primaryType": ..., "domain": ..., "message": ...}.
 Integers are decimal, and strings where they exceed 2^53-1.`,
-		Args: exactly(1),
+		Args:              exactly(1),
+		ValidArgsFunction: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			data, err := readTypedData(args[0])
 			if err != nil {

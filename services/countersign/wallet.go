@@ -68,7 +68,7 @@ func (a *app) walletList() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().IntVar(&limit, "limit", 0, "how many to show at most")
+	pageFlag(c, &limit)
 	c.Flags().StringVar(&cursor, "cursor", "", "go on from here")
 	return c
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/internal/release"
 	"github.com/countersign/countersign/secrets"
 	"github.com/countersign/countersign/secrets/hygiene"
 )
@@ -46,63 +47,88 @@ func Main(service string, commands ...Command) {
 		collectByWhatIsLive()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, service, commands, os.Args[1:], os.Stderr)
+	code := run(ctx, program{service, commands}, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-func run(ctx context.Context, service string, commands []Command, args []string, stderr io.Writer) int {
-	command, err := parse(service, commands, args)
-	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n%s", service, err, usage(service, commands))
+// program is a service's command line.
+type program struct {
+	service  string
+	commands []Command
+}
+
+func run(ctx context.Context, p program, args []string, stdout, stderr io.Writer) int {
+	command, err := p.parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, p.usage())
+		return 0
+	case errors.Is(err, errVersion):
+		fmt.Fprintf(stdout, "%s version %s\n", p.service, release.This())
+		return 0
+	case err != nil:
+		fmt.Fprintf(stderr, "%s: %v\n%s", p.service, err, p.usage())
 		return exitUsage
 	}
 	err = command(ctx)
 	if err == nil || (errors.Is(err, context.Canceled) && ctx.Err() != nil) {
 		return 0
 	}
-	fmt.Fprintf(stderr, "%s: %v\n", service, err)
+	fmt.Fprintf(stderr, "%s: %v\n", p.service, err)
 	return exitFailure
 }
 
+// errVersion says that the arguments ask what the program was built from.
+var errVersion = errors.New("version wanted")
+
 // parse returns what the arguments ask for.
-func parse(service string, commands []Command, args []string) (func(context.Context) error, error) {
+func (p program) parse(args []string) (func(context.Context) error, error) {
 	if len(args) == 0 {
 		return nil, errors.New("no command given")
 	}
-	for _, c := range commands {
-		if c.Name != args[0] {
-			continue
+	switch args[0] {
+	case "--help", "-h":
+		return nil, flag.ErrHelp
+	case "--version", "-v":
+		return nil, errVersion
+	}
+	for _, c := range p.commands {
+		if c.Name == args[0] {
+			return c.parse(p.service, args[1:])
 		}
-		flags := flag.NewFlagSet(service, flag.ContinueOnError)
-		flags.SetOutput(io.Discard)
-		path := flags.String("config", "", "path of the configuration file")
-		if err := flags.Parse(args[1:]); err != nil {
-			return nil, err
-		}
-		switch {
-		case c.RunWith == nil && (*path == "" || flags.NArg() > 0):
-			return nil, errors.New("exactly --config FILE is wanted")
-		case c.RunWith == nil:
-			return func(ctx context.Context) error { return c.Run(ctx, *path) }, nil
-		case *path == "" || flags.NArg() != 1:
-			return nil, fmt.Errorf("exactly --config FILE %s is wanted", c.Argument)
-		}
-		return func(ctx context.Context) error { return c.RunWith(ctx, *path, flags.Arg(0)) }, nil
 	}
 	return nil, fmt.Errorf("unknown command %q", args[0])
 }
 
-func usage(service string, commands []Command) string {
+func (c Command) parse(service string, args []string) (func(context.Context) error, error) {
+	flags := flag.NewFlagSet(service, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	path := flags.String("config", "", "path of the configuration file")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.RunWith == nil && (*path == "" || flags.NArg() > 0):
+		return nil, errors.New("exactly --config FILE is wanted")
+	case c.RunWith == nil:
+		return func(ctx context.Context) error { return c.Run(ctx, *path) }, nil
+	case *path == "" || flags.NArg() != 1:
+		return nil, fmt.Errorf("exactly --config FILE %s is wanted", c.Argument)
+	}
+	return func(ctx context.Context) error { return c.RunWith(ctx, *path, flags.Arg(0)) }, nil
+}
+
+func (p program) usage() string {
 	out := "usage:\n"
-	for _, c := range commands {
+	for _, c := range p.commands {
 		argument := ""
 		if c.RunWith != nil {
 			argument = " " + c.Argument
 		}
-		out += fmt.Sprintf("  %s %s --config FILE%s\n      %s\n", service, c.Name, argument, c.Does)
+		out += fmt.Sprintf("  %s %s --config FILE%s\n      %s\n", p.service, c.Name, argument, c.Does)
 	}
-	return out
+	return out + fmt.Sprintf("  %s --version\n      print what this program was built from\n", p.service)
 }
 
 // Deployment is what a service knows of its deployment from its files.

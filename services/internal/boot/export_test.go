@@ -1,5 +1,10 @@
 package boot
 
+import (
+	"context"
+	"io"
+)
+
 // What the tests reach into.
 var (
 	PercentFor          = percentFor
@@ -8,3 +13,8 @@ var (
 
 // MostPercent is what a service with little live has.
 const MostPercent = mostPercent
+
+// Run is what Main does with a service's arguments.
+func Run(ctx context.Context, service string, commands []Command, args []string, stdout, stderr io.Writer) int {
+	return run(ctx, program{service, commands}, args, stdout, stderr)
+}

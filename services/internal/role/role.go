@@ -7,6 +7,9 @@ package role
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/policy"
@@ -37,28 +40,34 @@ func load(path string) (config.Service, error) {
 	return cfg.Service, err
 }
 
-// InitCommand is the verb that begins a role's record chain and prints its
-// identity key. It is given once in the life of a deployment.
+// InitCommand is the verb that begins a role's record chain, once in the life of
+// a deployment, and prints its identity key, each time that it is given.
 func InitCommand(name string, load func(path string) (config.Service, error)) boot.Command {
 	return boot.Command{
-		Name: "init", Does: "begin the role's records and print the identity public key, once",
+		Name: "init", Does: "begin the role's records, once, and print the identity public key",
 		Run: func(ctx context.Context, path string) error {
 			cfg, err := load(path)
 			if err != nil {
 				return err
 			}
-			return initialise(ctx, name, cfg)
+			return initialise(ctx, name, cfg, os.Stderr)
 		},
 	}
 }
 
-func initialise(ctx context.Context, name string, cfg config.Service) error {
+// initialise changes nothing where there is a chain: what it printed then may not
+// have reached anybody.
+func initialise(ctx context.Context, name string, cfg config.Service, notes io.Writer) error {
 	n, service, err := New(name, cfg, undecided{})
 	if err != nil {
 		return err
 	}
 	defer n.DB.Close()
 	key, err := service.Init(ctx)
+	if errors.Is(err, history.ErrExists) {
+		fmt.Fprintf(notes, "%s: %v; nothing was changed\n", name, err)
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
