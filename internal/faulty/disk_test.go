@@ -100,6 +100,10 @@ func (d disk) hold(folder string) {
 	if err := os.MkdirAll(folder, 0o711); err != nil {
 		d.Fatal(err)
 	}
+	// Else the launcher takes a folder that holds something for somebody's own.
+	if err := os.WriteFile(filepath.Join(folder, "countersign-dev"), nil, 0o600); err != nil {
+		d.Fatal(err)
+	}
 	if err := os.Symlink(data, filepath.Join(folder, "postgres")); err != nil {
 		d.Fatal(err)
 	}
