@@ -266,7 +266,7 @@ var ErrNotSaid = errors.New("the decision cannot be said now")
 
 // Overrule decides on a request at once, whatever the role has said of it and
 // whether or not it has a task, and says it if it is a rejection: that stands
-// beside an approval, and wins until the request's intent is there. Call it after
+// beside an approval, and wins until the request's intent is being written. Call it after
 // Append. It reports whether it was one.
 func (s *Service) Overrule(ctx context.Context, request uuid.UUID, envelope []byte) (rejected bool, err error) {
 	work, err := s.handle(ctx, []queue.Task{{Request: request, Body: envelope, Hash: message.Sum(envelope)}})

@@ -84,6 +84,19 @@ func TestRejectionBeforeTheIntent(t *testing.T) {
 	}
 }
 
+// TestAttackDecisiveReplyThatIsNotDelivered: a reply that is larger than any message
+// neither ends a request nor holds it up.
+func TestAttackDecisiveReplyThatIsNotDelivered(t *testing.T) {
+	f := newFixture(t)
+	signing := f.queue("signing")
+	s := f.submit(1)[0]
+	f.attack("INSERT INTO countersign.reply (request_id, sender, body, attachment, epochs, decisive) VALUES ($1, 'fraud', $2, '', ARRAY[$3::bytea], true)",
+		s.ID, make([]byte, message.MaxSize+1), epochA[:])
+	f.reply("fraud", queue.Reply{Epochs: []message.EpochID{epochA}})
+	f.gather(signing, gatherer(20*time.Millisecond, epochA, "fraud"), heeding(signing, func(queue.Gathered) {}))
+	f.until(1, "SELECT count(*) FROM countersign.intent i JOIN countersign.result r USING (request_id) WHERE i.request_id = $1", s.ID)
+}
+
 // TestSay: a role speaks without a task, wakes who gathers, and adds nothing to a
 // request that has ended.
 func TestSay(t *testing.T) {

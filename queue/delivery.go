@@ -55,6 +55,7 @@ type batch struct {
 	versions []int64           // of the tasks: Unpark raises a task's version
 	gathered []Gathered        // of a gatherer, beside tasks
 	seen     []int64           // of a gatherer: how many replies there are
+	decisive []int64           // of a gatherer: how many of them end their request, those that are not delivered included
 	epochs   []message.EpochID // of a gatherer: for which replies were read
 	ended    []uuid.UUID
 	claimed  time.Time
@@ -69,7 +70,7 @@ type claim struct {
 	version   int64
 	hash      message.Hash
 	cancelled bool  // as the handler was told
-	decisive  int64 // replies that the handler has read
+	decisive  int64 // replies that stood there then
 }
 
 func (b *batch) claims() map[uuid.UUID]claim {
@@ -78,7 +79,7 @@ func (b *batch) claims() map[uuid.UUID]claim {
 		c := claim{version: b.versions[i], hash: t.Hash}
 		if len(b.gathered) > 0 && !b.offered { // of an offer nobody knows
 			c.cancelled = b.gathered[i].Cancelled
-			c.decisive = b.gathered[i].decisive()
+			c.decisive = b.decisive[i]
 		}
 		out[t.Request] = c
 	}

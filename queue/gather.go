@@ -356,14 +356,14 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 	var g Gathered
 	var hash, body, attachment []byte
 	var ended, cancelled bool
-	var version, seen int64
+	var version, seen, decisive int64
 	var replyID sql.NullInt64
 	var sender sql.NullString
 	var created time.Time
 	var epochs pq.ByteaArray
-	var decisive sql.NullBool
-	err := rows.Scan(&g.Request, &g.Attempts, &version, &g.Overdue, &g.Body, &hash, instant{&g.Submitted}, instant{&g.Expires}, &ended, &seen, &cancelled,
-		&replyID, &sender, &body, &attachment, &epochs, &decisive, instant{&created})
+	var ends sql.NullBool
+	err := rows.Scan(&g.Request, &g.Attempts, &version, &g.Overdue, &g.Body, &hash, instant{&g.Submitted}, instant{&g.Expires}, &ended, &seen, &decisive, &cancelled,
+		&replyID, &sender, &body, &attachment, &epochs, &ends, instant{&created})
 	if err != nil {
 		return err
 	}
@@ -376,7 +376,7 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 	if n := len(b.tasks); n == 0 || b.tasks[n-1].Request != g.Request {
 		g.Hash, g.Cancelled = toHash(hash), cancelled
 		b.tasks, b.gathered, b.seen = append(b.tasks, g.Task), append(b.gathered, g), append(b.seen, seen)
-		b.versions = append(b.versions, version)
+		b.versions, b.decisive = append(b.versions, version), append(b.decisive, decisive)
 	}
 	if !replyID.Valid {
 		return nil
@@ -384,19 +384,9 @@ func (b *batch) scanGathered(rows *sql.Rows) error {
 	last := &b.gathered[len(b.gathered)-1]
 	last.Replies = append(last.Replies, Reply{
 		Sender: sender.String, Body: body, Attachment: attachment,
-		Epochs: toEpochs(epochs), Decisive: decisive.Bool, Created: created,
+		Epochs: toEpochs(epochs), Decisive: ends.Bool, Created: created,
 	})
 	return nil
-}
-
-// decisive counts the decisive replies.
-func (g Gathered) decisive() (n int64) {
-	for _, r := range g.Replies {
-		if r.Decisive {
-			n++
-		}
-	}
-	return n
 }
 
 // toEpochs leaves out what is not 16 bytes.

@@ -116,6 +116,25 @@ func TestAttackAnswersOfNoUse(t *testing.T) {
 	}
 }
 
+// TestAttackNoAnswers: nor does one that takes its tasks away and never answers.
+func TestAttackNoAnswers(t *testing.T) {
+	const requests, limit = 60, 20
+	f := newFixture(t)
+	f.waiting(requests)
+	f.attack("DELETE FROM countersign.reply WHERE sender = 'fraud'")
+	signing := f.silent("signing")
+	for range 2 * requests / limit {
+		if _, err := signing.AskWaiting(f.ctx, roles, []message.EpochID{epochA}, false, limit); err != nil {
+			t.Fatal(err)
+		}
+		f.attack("DELETE FROM countersign.task WHERE consumer = 'fraud'")
+		f.answer("authorization", epochA)
+	}
+	if n := f.count("SELECT count(DISTINCT request_id) FROM countersign.reply WHERE sender = 'authorization' AND epochs && $1", pq.ByteaArray{epochA[:]}); n != requests {
+		t.Errorf("authorization has decided %d of %d requests", n, requests)
+	}
+}
+
 // waiting are so many requests that the role approval has parked, to which the
 // others have replied an hour ago, under the document before.
 func (f *fixture) waiting(n int) {

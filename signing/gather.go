@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,8 +117,9 @@ func (s *Service) handle(ctx context.Context, cases []queue.Gathered) (queue.Wor
 }
 
 // verify verifies a batch. It looks a second time at those that lack approvals
-// although replies are there: a new instance's first approval may be read
-// before its announcement.
+// although replies are there, and at those that would be signed beside a reply
+// that ends them: what a new instance says first may be read before its
+// announcement.
 func (w *work) verify(ctx context.Context, gathered []queue.Gathered) []countersigned.Examined {
 	cases := make([]countersigned.Case, len(gathered))
 	for i, g := range gathered {
@@ -127,7 +129,7 @@ func (w *work) verify(ctx context.Context, gathered []queue.Gathered) []counters
 	var late []int
 	var again []countersigned.Case
 	for i, e := range out {
-		if e.Err == nil && e.Finding.Ruling == countersigned.Incomplete && len(cases[i].Replies) > 0 {
+		if e.Err == nil && unheard(e.Finding.Ruling, gathered[i].Replies) {
 			late, again = append(late, i), append(again, cases[i])
 		}
 	}
@@ -144,6 +146,16 @@ func (w *work) verify(ctx context.Context, gathered []queue.Gathered) []counters
 		out[late[j]] = e
 	}
 	return out
+}
+
+func unheard(r countersigned.Ruling, replies []queue.Reply) bool {
+	switch r {
+	case countersigned.Incomplete:
+		return len(replies) > 0
+	case countersigned.Countersigned:
+		return slices.ContainsFunc(replies, func(r queue.Reply) bool { return r.Decisive })
+	}
+	return false
 }
 
 func (w *work) take(ctx context.Context, g queue.Gathered, e countersigned.Examined) (queue.Verdict, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
@@ -107,6 +108,36 @@ func TestAttackVoteOfSomebodyNotAsked(t *testing.T) {
 	w.want(q, policy.Wait, "dave-only")
 	w.bob(q, message.Reject).ok(nil)
 	w.want(q, policy.Reject, approval.CodeRejected)
+}
+
+// TestRejectionWhateverTheRulesSay: who has agreed may reject although the rules would
+// deny by now, or ask nobody: the agreement may still be used.
+func TestRejectionWhateverTheRulesSay(t *testing.T) {
+	for name, rule := range map[string]document.Rule{
+		"denied":       {ID: "late", Effect: document.EffectDeny, Kinds: []message.Kind{message.KindEthereumTransaction}, When: `now >= timestamp("2026-11-21T12:05:00Z")`},
+		"nobody-asked": {ID: "early", Effect: document.EffectAsk, Approvers: []string{"bob"}, Quorum: 1, Kinds: []message.Kind{message.KindEthereumTransaction}, When: `now < timestamp("2026-11-21T12:05:00Z")`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(doc *document.Document) {
+				if name == "nobody-asked" {
+					doc.Rules.Approval = slices.DeleteFunc(doc.Rules.Approval, func(r document.Rule) bool { return r.Effect == document.EffectAsk })
+				}
+				doc.Rules.Approval = append(doc.Rules.Approval, rule)
+			})
+			q := w.transfer(twoEther)
+			w.bob(q, message.Approve).ok(nil)
+			w.now = start.Add(5 * time.Minute)
+			if name == "denied" {
+				w.bob(q, message.Approve).refused(409, "not_decidable")
+				w.get(api.Path+"/"+q.ID.String(), w.d.ApproverKey).refused(409, "not_decidable")
+			}
+			w.bob(q, message.Reject).ok(nil)
+			if w.overruled[q.ID] != 1 {
+				t.Fatal("the rejection was not said")
+			}
+			w.want(q, policy.Reject, approval.CodeRejected)
+		})
+	}
 }
 
 // TestDenialIsNotPutBeforePeople: what the rules deny nobody can agree to.

@@ -210,7 +210,7 @@ func (s *Server) list(r *http.Request) (any, error) {
 			// must not hide the others from people.
 			continue
 		}
-		if v.open() {
+		if v.denied == nil && v.open() {
 			out.Approvals = append(out.Approvals, v.summary())
 		}
 	}
@@ -220,6 +220,9 @@ func (s *Server) list(r *http.Request) (any, error) {
 
 func (s *Server) show(r *http.Request) (any, error) {
 	v, err := s.load(r)
+	if err == nil {
+		err = v.denied
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -29,10 +29,10 @@ type view struct {
 	asks   []rules.Asking
 	ballot ballot
 	now    time.Time
+	denied error // the decider would reject it: it is not shown to people
 }
 
-// examine works out everything from the stored bytes. A request that the
-// decider would reject is not shown to people.
+// examine works out everything from the stored bytes.
 func (s *Server) examine(ctx context.Context, stored Stored) (*view, error) {
 	v := &view{stored: stored, active: s.cfg.Policy.Active(), now: s.cfg.Now(), hash: message.Sum(stored.Envelope)}
 	if v.active == nil {
@@ -79,7 +79,7 @@ func (v *view) judge(ctx context.Context, j *judge.Judge, user document.User) er
 		v.needed, v.asks = out.Reasons, out.Asks
 		v.count()
 	case out.Verdict != rules.Allow && !v.stored.Ended && !v.rejected():
-		return problem(codeNotDecidable, denial(out.Reasons))
+		v.denied = problem(codeNotDecidable, denial(out.Reasons))
 	}
 	return nil
 }

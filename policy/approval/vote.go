@@ -78,6 +78,12 @@ func (v *view) accept(compact string) (string, message.Vote, error) {
 		return "", vote, problem(codeEnded, "")
 	case err != nil:
 		return "", vote, refusal(err)
+	case vote.Decision == message.Reject && len(v.ballot) > 0:
+		// People were asked, and what they agreed to may still be used, whatever
+		// the rules say by now.
+		return approver, vote, nil
+	case v.denied != nil:
+		return "", vote, v.denied
 	case len(v.asked) == 0:
 		return "", vote, problem(codeNotNeeded, "")
 	case vote.Decision == message.Reject:

@@ -5,7 +5,8 @@
 -- said under the document before. Who has replied since the document, within the
 -- last 10 seconds and not later than now, is let be meanwhile: whoever still decides
 -- under the one before is not asked without a pause. Who replied longest ago comes
--- first, so that nobody's turn is taken by those who give answers of no use. The
+-- first, each consumer in turn, so that nobody's turn is taken by those who give
+-- answers of no use or none. The
 -- tasks are made in the order of requests, so that two instances wait for each
 -- other and never deadlock.
 WITH asked AS (
@@ -29,7 +30,7 @@ WITH asked AS (
           AND r.said IS NOT TRUE
           AND (SELECT count(*) FROM countersign.result x WHERE x.request_id = t.request_id) = 0
           AND (SELECT q.expires_at > now() FROM countersign.request q WHERE q.id = t.request_id)
-        ORDER BY r.newest NULLS FIRST
+        ORDER BY row_number() OVER (PARTITION BY s.name ORDER BY r.newest NULLS FIRST)
         LIMIT $3
     ) w
     ORDER BY w.request_id, w.place

@@ -21,13 +21,14 @@ WITH mine AS (
 )
 SELECT m.request_id, m.attempts, m.version, r.overdue,
        CASE WHEN c.place IS NULL OR c.place = 1 THEN r.body END, r.hash, r.submitted_at, r.expires_at,
-       r.ended, r.seen, r.cancelled,
+       r.ended, r.seen, r.decisive, r.cancelled,
        c.id, c.sender, c.body, c.attachment, c.epochs, c.decisive, c.created_at
 FROM mine m
 CROSS JOIN LATERAL (
     SELECT q.body, q.hash, q.submitted_at, q.expires_at, q.expires_at <= now() AS overdue,
            (SELECT count(*) FROM countersign.result x WHERE x.request_id = m.request_id) > 0 AS ended,
            (SELECT count(*) FROM countersign.reply s WHERE s.request_id = m.request_id AND s.sender = ANY($3::text[])) AS seen,
+           (SELECT count(*) FROM countersign.reply s WHERE s.request_id = m.request_id AND s.decisive AND s.epochs && $4::bytea[]) AS decisive,
            m.cancelled AND (SELECT count(*) FROM countersign.intent i WHERE i.request_id = m.request_id) = 0 AS cancelled
     FROM countersign.request q WHERE q.id = m.request_id AND m.quick IS NOT NULL LIMIT 1
 ) r

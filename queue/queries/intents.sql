@@ -3,8 +3,8 @@
 -- nobody else may have leased them, and the requests must be those that were
 -- heard of ($8). None may be cancelled, but after an intent, or where who writes
 -- it was told so ($9), and none may have more decisive replies for the epochs ($10)
--- than who writes it has read ($11): what was said before the intent counts. Where
--- a task is another it divides by zero, and nothing is written.
+-- than when who writes it read them ($11): what was said before this statement
+-- counts. Where a task is another it divides by zero, and nothing is written.
 WITH held AS (
     UPDATE countersign.task t
     SET leased_until = clock_timestamp() + $6 * interval '1 second'

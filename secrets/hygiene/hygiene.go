@@ -38,10 +38,31 @@ func Harden() (State, error) {
 	if err != nil || dumpable != 0 {
 		return State{}, errors.Join(errors.New("the process is still dumpable"), err)
 	}
+	if err := mayLock(); err != nil {
+		return State{Reason: fmt.Errorf("locking memory: %w", err)}, nil
+	}
 	// On fault: pages that are reserved and never touched, of which the runtime
 	// has many, take no memory.
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
 		return State{Reason: fmt.Errorf("locking memory: %w", err)}, nil
 	}
 	return State{MemoryLocked: true}, nil
+}
+
+// mayLock says why memory is better not locked: within a limit every later
+// reservation beyond it would fail, and the runtime end the process.
+func mayLock() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
+		return err
+	}
+	var capabilities [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &capabilities[0]); err != nil {
+		return err
+	}
+	if limit.Cur == unix.RLIM_INFINITY || capabilities[0].Effective&(1<<unix.CAP_IPC_LOCK) != 0 {
+		return nil
+	}
+	return fmt.Errorf("RLIMIT_MEMLOCK is %d bytes, and there is no CAP_IPC_LOCK", limit.Cur)
 }
