@@ -45,7 +45,7 @@ func isAccount(text string) bool {
 }
 
 // accountOf implements account(...): the address with the request's chain in
-// front.
+// front. It may stand there already, as in typed.contract.
 func accountOf(e *evaluation, args []ref.Val) ref.Val {
 	d := e.facts.Meaning.Effects.Details
 	if d == nil {
@@ -54,7 +54,7 @@ func accountOf(e *evaluation, args []ref.Val) ref.Val {
 	if !strings.HasPrefix(d.Chain, ethereum.Namespace+":") {
 		return types.NewErr("account: addresses of chain %s are not known", bounded(d.Chain))
 	}
-	address, err := ethereum.ReadAddress(text(args[0]))
+	address, err := ethereum.ReadAddress(strings.TrimPrefix(text(args[0]), d.Chain+":"))
 	if err != nil {
 		return types.NewErr("account: %q: %v", bounded(text(args[0])), err)
 	}

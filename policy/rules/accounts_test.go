@@ -22,7 +22,7 @@ func order(message string) rules.Facts {
 // account(...) it finds it.
 func TestAttackAddressesWithoutAChain(t *testing.T) {
 	const address = "0xb0b0000000000000000000000000000000000b0b"
-	taker := order(`{"taker":"` + address + `","path":["` + address + `"],"number":"5","named":"` + bob + `","mixed":"0xB0b0000000000000000000000000000000000B0B"}`)
+	taker := order(`{"taker":"` + address + `","path":["` + address + `"],"number":"5","named":"` + bob + `","other":"eip155:10:` + address + `","twice":"eip155:1:` + bob + `","mixed":"0xB0b0000000000000000000000000000000000B0B"}`)
 	history := &fakeHistory{sums: map[string]int64{"destination/" + bob + "/" + eth: 44}, counts: map[string]int{"destination/" + bob + "/": 6}}
 	taker.History = history
 	chainless := permit()
@@ -48,13 +48,20 @@ func TestAttackAddressesWithoutAChain(t *testing.T) {
 		`listed("partners", {"a": 5, "b": "x"}["a"])`:                                            "error: no such overload",
 		`member("treasury", {"a": 5, "b": "x"}["a"])`:                                            "error: no such overload",
 		`account(string(typed.message.number)) == ""`:                                            "error: account: \"5\"",
-		`account(string(typed.message.named)) == ""`:                                             "error: account: ",
+		`account(string(typed.message.named)) == "` + bob + `"`:                                  "true",
+		`account(string(typed.message.other)) == ""`:                                             "error: account: \"eip155:10:0xb0b",
+		`account(string(typed.message.twice)) == ""`:                                             "error: account: ",
+		`account(typed.contract) == typed.contract`:                                              "true",
+		`account(typed.contract) == "` + usdcContract + `"`:                                      "true",
 		`account(string(typed.message.mixed)) == ""`:                                             "error: account: ",
 		`account("0x" + "B0B0000000000000000000000000000000000B0B") == ""`:                       "error: account: ",
 	} {
 		if got := value(t, taker, when); !strings.HasPrefix(got, want) {
 			t.Errorf("%s\n got %s\nwant %s", when, got, want)
 		}
+	}
+	if got := value(t, chainless, `account(typed.contract) == "`+usdcContract+`"`); got != "true" {
+		t.Errorf("the account of a domain without a chain: %s", got)
 	}
 	if got := value(t, chainless, `listed("partners", typed.contract)`); !strings.HasPrefix(got, "error: listed: ") {
 		t.Errorf("a domain without a chain: %s", got)

@@ -15,9 +15,8 @@ import (
 func (c *condition) comparison(e ast.Expr, call ast.CallExpr) {
 	args := call.Args()
 	for i, arg := range args {
-		found := c.literals(args[1-i])
-		for _, literal := range found {
-			if text, ok := stringLiteral(literal); ok && !c.withoutChain(arg, text, found) {
+		for _, literal := range c.literals(args[1-i]) {
+			if text, ok := stringLiteral(literal); ok && !c.withoutChain(arg, text) {
 				c.told(literal, c.meaning(arg), text)
 			}
 			c.calendar(arg, literal)
@@ -26,13 +25,32 @@ func (c *condition) comparison(e ast.Expr, call ast.CallExpr) {
 	c.unlike(e, call)
 }
 
-// withoutChain says that a text is the address of a contract that stands in the same
-// list with its chain: the domain of typed data may name either.
-func (c *condition) withoutChain(arg ast.Expr, text string, among []ast.Expr) bool {
-	return c.meaning(arg) == contractName && addressForm.MatchString(text) && slices.ContainsFunc(among, func(e ast.Expr) bool {
-		other, _ := stringLiteral(e)
+// withoutChain says that a text is the address of a contract that the condition names
+// with its chain, too: the domain of typed data may name either.
+func (c *condition) withoutChain(arg ast.Expr, text string) bool {
+	return c.meaning(arg) == contractName && addressForm.MatchString(text) && slices.ContainsFunc(c.contracts(), func(other string) bool {
 		return strings.HasSuffix(other, ":"+text)
 	})
+}
+
+// contracts are the texts that the condition finds equal to the contract of a domain.
+func (c *condition) contracts() (out []string) {
+	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.CallKind || !slices.Contains([]string{operators.Equals, operators.NotEquals, operators.In}, e.AsCall().FunctionName()) {
+			return
+		}
+		args := e.AsCall().Args()
+		for i, arg := range args {
+			if c.meaning(arg) != contractName {
+				continue
+			}
+			for _, literal := range c.literals(args[1-i]) {
+				text, _ := stringLiteral(literal)
+				out = append(out, text)
+			}
+		}
+	}))
+	return out
 }
 
 // told checks a text that stands where others have a meaning.
@@ -78,7 +96,8 @@ func (c *condition) calendar(e, literal ast.Expr) {
 }
 
 // always refuses to put a part of a time in order with a number that is beyond all
-// that it can be: then the one always stands before the other, or never.
+// that it can be: then the one always stands before the other, or never. The end of
+// a range may stand at the end of all values: hours from 18 on and below 24.
 func (c *condition) always(e ast.Expr, call ast.CallExpr) {
 	for i, arg := range call.Args() {
 		name, span, ok := part(arg)
@@ -92,6 +111,10 @@ func (c *condition) always(e ast.Expr, call ast.CallExpr) {
 		strict := slices.Contains([]string{operators.Less, operators.GreaterEquals}, call.FunctionName())
 		if strict == (i == 0) {
 			limit--
+		}
+		least := slices.Contains([]string{operators.Greater, operators.GreaterEquals}, call.FunctionName()) == (i == 0)
+		if least && limit == span[0]-1 || !least && limit == span[1] {
+			continue
 		}
 		if limit < span[0] || limit >= span[1] {
 			c.fault(e, "it is always the same beside %d: %s is %d to %d", n, name, span[0], span[1])

@@ -79,7 +79,7 @@ func plainFunctions() []Function {
 		{Name: "amount_to", Args: []Argument{{"destination", text, Account}, {"asset", text, AssetID}}, Result: amountType, Cost: 10, call: amountTo,
 			Doc: "how much of the asset the request moves to the destination or lets it take, all of it together; 0 if nothing"},
 		{Name: "account", Args: []Argument{{"address", text, Address}}, Result: text, Cost: 2, call: accountOf,
-			Doc: "the account (CAIP-10) of an address on the request's chain; an error if it is no address (0x and 40 hex digits, mixed case as of EIP-55)"},
+			Doc: "the account (CAIP-10) of an address on the request's chain, also where that stands before it already; an error if it is no address (0x and 40 hex digits, mixed case as of EIP-55)"},
 		{Name: "listed", Args: []Argument{book, account}, Result: types.BoolType, Cost: 5, call: listed,
 			Doc: "whether the account stands in the list"},
 		{Name: "labelled", Args: []Argument{book, account}, Result: text, Cost: 5, call: labelled,

@@ -68,7 +68,7 @@ func (c *condition) meaning(e ast.Expr) meaning {
 		case operators.Index:
 			return c.element(call.Args()[0])
 		case operators.Conditional:
-			return c.meaning(call.Args()[1])
+			return c.common(call.Args()[1], call.Args()[2])
 		case "account":
 			return accountName
 		case "asset":
@@ -78,6 +78,14 @@ func (c *condition) meaning(e ast.Expr) meaning {
 		if added := collected(e.AsComprehension().LoopStep()); added != nil {
 			return c.meaning(added)
 		}
+	}
+	return notKnown
+}
+
+// common is what both of two values stand for.
+func (c *condition) common(a, b ast.Expr) meaning {
+	if m := c.meaning(a); m == c.meaning(b) {
+		return m
 	}
 	return notKnown
 }

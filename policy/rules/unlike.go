@@ -40,9 +40,9 @@ func (c *condition) unlike(e ast.Expr, call ast.CallExpr) {
 func (c *condition) differs(from origin, b ast.Expr) string {
 	t := c.ast.GetType(b.ID())
 	switch m := c.meaning(b); {
-	case m == accountName || m == contractName:
+	case (m == accountName || m == contractName) && from.bare():
 		return "addresses in typed.message and args have no chain: write account(...) around it"
-	case m == assetName:
+	case m == assetName && from.bare():
 		return "addresses in typed.message and args are no assets: write that of the asset's contract, \"0x...\""
 	case ofNumbers(t):
 		return "the type of one side is not known: write amount(...) or int(...) around it"

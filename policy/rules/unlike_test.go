@@ -29,6 +29,9 @@ func TestComparisonsThatAreNeverTrue(t *testing.T) {
 		`typed.message.token == asset("usdc")`:                       "write that of the asset's contract",
 		in(`c.args.to == tx.from`):                                   chain,
 		in(`c.args.path.exists(p, p == tx.from)`):                    chain,
+		in(`c.args.to == asset("usdc")`):                             "write that of the asset's contract",
+		in(`c.args.amountIn == tx.from`):                             "it is never a text",
+		in(`c.args.amountIn == asset("usdc")`):                       "it is never a text",
 		in(`c.args.to == "` + bob + `"`):                             "write account(...) around the other side",
 		in(`c.args.amountIn == "5"`):                                 "it is never a text: by calls the argument is of type integer",
 		in(`c.args.amountIn in ["5"]`):                               "it is never a text",
@@ -54,6 +57,10 @@ func TestComparisonsThatAreNeverTrue(t *testing.T) {
 		in(`account(c.args.to) == tx.from && c.args.path.exists(p, p == "` + bare + `" || account(p) == tx.from)`),
 		in(`c.args.salt == "0x00ff" && c.args.path == ["` + bare + `"] && c.args.steps.exists(s, s.amount == amount(5))`),
 		`dyn(amount(5)) == amount(5)`,
+		`[{"to": "` + bob + `", "asset": asset("usdc"), "max": units("usdc", "50")}].exists(r, tx.moves.exists(m, m.to == r.to && m.asset == r.asset && m.amount <= r.max))`,
+		`{"ada": {"to": "` + bob + `", "max": amount(5)}}[user.id].to == tx.to && {"a": 5, "b": "x"}["b"] == typed.contract`,
+		`tx.moves.map(m, {"n": m.amount, "t": m.to}).exists(x, x.t == tx.to)`,
+		in(`c.args.note == tx.from || c.args.note == asset("usdc")`),
 	} {
 		fine(t, when)
 	}

@@ -368,6 +368,16 @@ func TestAttackJSONTwoMeanings(t *testing.T) {
 	})
 }
 
+// TestNullsAreNamedInOrder: of several nulls every instance names the same.
+func TestNullsAreNamedInOrder(t *testing.T) {
+	payload := []byte(`{"type":null,"to":null,"nonce":null,"value":null,"data":null}`)
+	for range 50 {
+		if _, err := decodeTransaction(payload, mainnet(t)); err == nil || !strings.Contains(err.Error(), `"data" is null`) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAttackKindConfusion: a payload is read as its kind says, and other kinds
 // are none of this chain's.
 func TestAttackKindConfusion(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -74,8 +76,8 @@ func decode(raw jsontext.Value, v any) error {
 	if err := message.DecodeStrict(raw, &members); err != nil {
 		return fmt.Errorf("%w: %w", ErrPayload, err)
 	}
-	for name, value := range members {
-		if value.Kind() == 'n' {
+	for _, name := range slices.Sorted(maps.Keys(members)) { // all instances say the same
+		if members[name].Kind() == 'n' {
 			return fmt.Errorf("%w: %q is null", ErrPayload, name)
 		}
 	}
