@@ -127,12 +127,7 @@ func TestHumansAreAskedOnce(t *testing.T) {
 // has approved and has no task any more, and is final; an agreement is not said
 // that way.
 func TestAttackRejectionAfterApproval(t *testing.T) {
-	w := initialised(t)
-	transfer := w.accounts()
-	i := w.start(approval.New(w.clock.Now)).ready()
-	task := transfer("3000000000000000000")
-	i.deliver(task)
-	must(t, i.Append(t.Context(), w.vote(task, i, message.Approve)))
+	w, i, task := voted(t, message.Approve)
 	if a, _ := i.one(task); a.Decision != message.Approve {
 		t.Fatalf("after the vote: %s", a.Decision)
 	}
@@ -155,12 +150,7 @@ func TestAttackRejectionAfterApproval(t *testing.T) {
 // TestRejectionThatCannotBeSaid: whoever rejects while no signing service can hear
 // it is told so.
 func TestRejectionThatCannotBeSaid(t *testing.T) {
-	w := initialised(t)
-	transfer := w.accounts()
-	i := w.start(approval.New(w.clock.Now)).ready()
-	task := transfer("3000000000000000000")
-	i.deliver(task)
-	must(t, i.Append(t.Context(), w.vote(task, i, message.Reject)))
+	w, i, task := voted(t, message.Reject)
 	w.clock.advance(time.Hour)
 	if _, err := i.Overrule(t.Context(), task.Request, task.Body); !errors.Is(err, policy.ErrNotSaid) || len(w.queue.said) != 0 {
 		t.Fatalf("%v, said %v", err, w.queue.said)
@@ -170,12 +160,7 @@ func TestRejectionThatCannotBeSaid(t *testing.T) {
 // TestAttackHumanRejectionAskedAgain: what one person has rejected stays
 // rejected in whatever envelope it comes back.
 func TestAttackHumanRejectionAskedAgain(t *testing.T) {
-	w := initialised(t)
-	transfer := w.accounts()
-	i := w.start(approval.New(w.clock.Now)).ready()
-	task := transfer("3000000000000000000")
-	i.deliver(task)
-	must(t, i.Append(t.Context(), w.vote(task, i, message.Reject)))
+	w, i, task := voted(t, message.Reject)
 	if a, _ := i.one(task); a.Decision != message.Reject {
 		t.Fatalf("after the vote: %s", a.Decision)
 	}
@@ -186,9 +171,20 @@ func TestAttackHumanRejectionAskedAgain(t *testing.T) {
 	if a, _ := i.one(again); a.Decision != message.Reject || code(a) != approval.CodeRejected {
 		t.Fatalf("in another envelope: %s because of %v", a.Decision, a.Reasons)
 	}
-	if v := i.deliver(transfer("3000000000000000000"))[0]; v.Disposition != queue.Park {
+	if v := i.deliver(w.accounts()("3000000000000000000"))[0]; v.Disposition != queue.Park {
 		t.Fatal("another request does not wait")
 	}
+}
+
+// voted is a transfer that has waited for people, and on which bob has voted.
+func voted(t *testing.T, decision message.Decision) (*world, *instance, queue.Task) {
+	t.Helper()
+	w := initialised(t)
+	task := w.accounts()("3000000000000000000")
+	i := w.start(approval.New(w.clock.Now)).ready()
+	i.deliver(task)
+	must(t, i.Append(t.Context(), w.vote(task, i, decision)))
+	return w, i, task
 }
 
 // vote is the record that the approval service's API appends for bob's vote.

@@ -270,23 +270,29 @@ func (a answer) refused(status int, code string) {
 	}
 }
 
+// answered reads an answer, and not yet what it says.
+func (w *world) answered(res *http.Response) answer {
+	w.t.Helper()
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return answer{t: w.t, status: res.StatusCode, header: res.Header, body: body}
+}
+
 func (w *world) send(r *http.Request) answer {
 	w.t.Helper()
 	res, err := w.server.Client().Do(r)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	a := answer{t: w.t, status: res.StatusCode, header: res.Header, body: body}
+	a := w.answered(res)
 	want := "application/json"
 	if res.StatusCode >= 400 {
 		want = problem.MediaType
-		if err := json.Unmarshal(body, &a.problem); err != nil {
-			w.t.Fatalf("problem is no JSON: %s", body)
+		if err := json.Unmarshal(a.body, &a.problem); err != nil {
+			w.t.Fatalf("problem is no JSON: %s", a.body)
 		}
 	}
 	if got := res.Header.Get("Content-Type"); got != want {

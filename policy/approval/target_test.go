@@ -33,14 +33,9 @@ func (w *world) raw(line string) answer {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	a := answer{t: w.t, status: res.StatusCode, header: res.Header, body: body}
-	if err := message.DecodeStrict(body, &a.problem); err != nil || res.Header.Get("Content-Type") != problem.MediaType {
-		w.t.Fatalf("%s is answered with %s, %q", line, res.Status, body)
+	a := w.answered(res)
+	if err := message.DecodeStrict(a.body, &a.problem); err != nil || res.Header.Get("Content-Type") != problem.MediaType {
+		w.t.Fatalf("%s is answered with %s, %q", line, res.Status, a.body)
 	}
 	for name, want := range map[string]string{
 		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Strict-Transport-Security": "max-age=63072000",
