@@ -3,8 +3,8 @@
 // one by its line, its key and what is wanted there, all of it at once and
 // without a name of this program.
 //
-// It fails closed: an unknown or repeated key, a value of another form or a
-// second document is an error. It trusts nothing in the file, keeps no state,
+// It fails closed: an unknown or repeated key, a value of another form, a
+// character that cannot be seen or a second document is an error. It trusts nothing in the file, keeps no state,
 // and knows no file's meaning.
 package strictyaml
 
@@ -18,19 +18,48 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // Errors of Decode about the file as a whole.
 var (
-	ErrEmpty = errors.New("it is empty")
-	ErrMore  = errors.New("more than one YAML document")
+	ErrEmpty   = errors.New("it is empty")
+	ErrMore    = errors.New("more than one YAML document")
+	ErrUnseen  = errors.New("it cannot be seen, and others may read it otherwise: take it out, or write it in quotes as an escape")
+	ErrNotUTF8 = errors.New("it is not UTF-8")
 )
+
+// Visible checks that a text reads the same to a person and to every program: it
+// is UTF-8, its lines end with "\n" or "\r\n", and all else in it can be seen. To
+// this YAML decoder a line also ends at U+0085, U+2028, U+2029 and a lone "\r",
+// so that what an editor shows as the rest of a comment would count; and
+// other characters turn the direction of a text, or are not shown at all.
+func Visible(raw []byte) error {
+	if !utf8.Valid(raw) {
+		return ErrNotUTF8
+	}
+	line := 1
+	for i, r := range string(raw) {
+		switch {
+		case r == '\n':
+			line++
+		case r == '\t', r == '\r' && bytes.HasPrefix(raw[i+1:], []byte{'\n'}):
+		case !unicode.IsPrint(r):
+			return fmt.Errorf("line %d: character %U: %w", line, r, ErrUnseen)
+		}
+	}
+	return nil
+}
 
 // Decode reads the one document of raw into v, a pointer to a struct with yaml
 // tags. What v is after an error does not matter.
 func Decode(raw []byte, v any) error {
+	if err := Visible(raw); err != nil {
+		return err
+	}
 	d := yaml.NewDecoder(bytes.NewReader(raw))
 	d.KnownFields(true)
 	if err := d.Decode(v); errors.Is(err, io.EOF) {

@@ -73,6 +73,8 @@ func TestErrors(t *testing.T) {
 		"comment":          {"# nothing\n", "it is empty"},
 		"two":              {"on: true\n---\non: true\n", "more than one YAML document"},
 		"no-yaml":          {"on: [\n", "line 1: did not find expected node content"},
+		"not-utf-8":        {"on: true # \xff\n", "it is not UTF-8"},
+		"hidden-line":      {"wait: 5s\nday: monday # as ever\u2028on: true\n", "line 2: character U+2028: it cannot be seen, and others may read it otherwise: take it out, or write it in quotes as an escape"},
 		"no-mapping":       {"[1]\n", "line 1: the document is a list, want the keys level, things, on, wait, day, more, by"},
 		"unknown":          {"on: true\noff: true\n", "line 2: field off not found: there are level, things, on, wait, day, more, by"},
 		"private":          {"hidden: x\n", "line 1: field hidden not found: there are level, things, on, wait, day, more, by"},

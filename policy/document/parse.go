@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -25,9 +24,9 @@ var ErrForm = errors.New("not in the form of a policy document")
 
 // Parse reads a policy document strictly: one YAML document in UTF-8, no
 // unknown, misspelled or repeated keys, no anchors, aliases, merge keys,
-// explicit tags or empty values, no number or truth that others
-// might read otherwise, and no asset without decimals. It does not check what the document says: see
-// Validate.
+// explicit tags or empty values, no number or truth that others might read
+// otherwise, no character that cannot be seen, and no asset without decimals. It
+// does not check what the document says: see Validate.
 func Parse(raw []byte) (*Document, error) {
 	root, err := parseForm(raw)
 	if err != nil {
@@ -79,8 +78,8 @@ func parseForm(raw []byte) (*yaml.Node, error) {
 	if len(raw) > MaxDocument {
 		return nil, fmt.Errorf("%w: %d bytes exceed %d", ErrForm, len(raw), MaxDocument)
 	}
-	if !utf8.Valid(raw) || bytes.HasPrefix(raw, []byte("\ufeff")) {
-		return nil, fmt.Errorf("%w: not UTF-8 without byte order mark", ErrForm)
+	if err := strictyaml.Visible(raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(raw))
 	var root, second yaml.Node

@@ -124,10 +124,24 @@ func (s *Set) check(text string) (*cel.Ast, []error) {
 		}
 		return nil, faults
 	}
+	if s.comments(text) {
+		return nil, []error{errors.New("// begins a comment, which may hide what stands behind it (YAML's >- makes one line of several): write it above the rule, with #")}
+	}
 	if !checked.OutputType().IsExactType(cel.BoolType) {
 		return nil, []error{fmt.Errorf("the condition is %s, not true or false", plain(checked.OutputType().String()))}
 	}
 	return checked, nil
+}
+
+// comments says whether a condition that compiles has a comment. With each "/"
+// set apart, what began one are two operators in a row, which nothing parses;
+// inside a string it is still a string.
+func (s *Set) comments(text string) bool {
+	if !strings.Contains(text, "//") {
+		return false
+	}
+	_, issues := s.env.Parse(strings.ReplaceAll(text, "/", "/ "))
+	return issues.Err() != nil
 }
 
 // at says where in the condition something is, counted from 1. What is wrong with

@@ -138,6 +138,30 @@ func TestFaultsAtLoad(t *testing.T) {
 	}
 }
 
+// TestCommentInCondition: what a comment would hide is not left out in silence,
+// however it is written; two slashes in a text are none.
+func TestCommentInCondition(t *testing.T) {
+	compiled := func(when string) error {
+		_, err := rules.Compile(documentOf(document.Rule{ID: "r1", Effect: document.EffectAllow, When: when}), "approval", nil)
+		return err
+	}
+	for _, when := range []string{
+		`tx.value > 2 // ether, and below it dollars || tx.value > 3`, `true // "`, `true ///`, "tx.value / // half\n 2 > 1", "// first\ntrue",
+		`size("https://a") > 1 // x`, `size(r"\") > 1 // x`,
+	} {
+		if err := compiled(when); err == nil || !strings.Contains(err.Error(), "// begins a comment") {
+			t.Errorf("%q: %v", when, err)
+		}
+	}
+	for _, when := range []string{
+		`size("https://a") > 1`, `size('//') > 1`, `size(r"\//") > 1`, `size("""//""") > 1`, `size("\\") / 2 > 1 && size("//") > 1`, `size("\"//") > 1`,
+	} {
+		if err := compiled(when); err != nil {
+			t.Errorf("%q: %v", when, err)
+		}
+	}
+}
+
 // bare is an address where an account (CAIP-10) is meant.
 const bare = "0x5555555555555555555555555555555555555555"
 
