@@ -3,8 +3,10 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/document"
 )
 
 // freezing is what a role keeps of one freeze: it stops every later request of
@@ -25,7 +27,7 @@ type freezes struct {
 	known map[string]*freezing // by request
 	of    map[stopped][]*freezing
 	by    map[string][]*freezing
-	users bool // whether any stops a user
+	users atomic.Pointer[[]*freezing] // those that stop a user, for who does not wait
 }
 
 // stopped is a wallet or a user; one of them is set.
@@ -45,7 +47,18 @@ func (f *freezes) add(one *freezing) {
 	f.known[one.Request] = one
 	f.of[one.target()] = append(f.of[one.target()], one)
 	f.by[one.By] = append(f.by[one.By], one)
-	f.users = f.users || one.User != ""
+	if one.User != "" {
+		users := append(f.ofUsers(), one) // behind the end of what others read
+		f.users.Store(&users)
+	}
+}
+
+// ofUsers returns the freezes that stop a user. It may be called at any time.
+func (f *freezes) ofUsers() []*freezing {
+	if users := f.users.Load(); users != nil {
+		return *users
+	}
+	return nil
 }
 
 // stops returns a freeze that stops a request, of those before and of this batch;
@@ -56,7 +69,7 @@ func (m *memory) stops(r Request) *freezing {
 			return of[0]
 		}
 	}
-	if !m.freezes.users && !slices.ContainsFunc(m.fresh, func(f *freezing) bool { return f.User != "" }) {
+	if len(m.freezes.ofUsers()) == 0 && !slices.ContainsFunc(m.fresh, func(f *freezing) bool { return f.User != "" }) {
 		return nil
 	}
 	// A request whose user is not known is refused for that.
@@ -84,6 +97,20 @@ func (m *memory) inForce(r Request, target stopped, by string) (out []*freezing)
 		}
 	}
 	return out
+}
+
+// frozen says for a request whether a user is stopped, of whom it is not: who
+// agrees to it.
+func (m *memory) frozen(r Request) func(user string) bool {
+	return func(user string) bool { return len(m.inForce(r, stopped{user: user}, anybody)) > 0 }
+}
+
+// Frozen says whether a freeze on record stops a user under a document. It waits
+// for no batch that is decided meanwhile.
+func (s *Service) Frozen(active *document.Active, user string) bool {
+	return slices.ContainsFunc(s.memory.freezes.ofUsers(), func(f *freezing) bool {
+		return f.User == user && !active.Thaws(f.Request, f.By, f.Time.Time)
+	})
 }
 
 func (f *freezing) rejection() Decision {

@@ -9,8 +9,10 @@ import (
 	"github.com/countersign/countersign/internal/deploymenttest"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/policy/approval"
 	"github.com/countersign/countersign/policy/authorization"
 	"github.com/countersign/countersign/policy/document"
+	"github.com/countersign/countersign/policy/rules"
 	"github.com/countersign/countersign/queue"
 )
 
@@ -134,6 +136,44 @@ func TestThawNeedsTheQuorum(t *testing.T) {
 	w.wantDecision(i, refused, message.Reject, policy.ReasonFrozen)
 	w.wantDecision(i, w.freeze(wallet, "", w.Deployment.ApproverKey), message.Approve, "")
 	w.wantDecision(i, transfer(), message.Reject, policy.ReasonFrozen)
+}
+
+// TestFrozenPersonAgrees: what an approver agrees to does not count while the
+// user who that is is stopped, for the role's decisions and for its API.
+func TestFrozenPersonAgrees(t *testing.T) {
+	const carol = "carol"
+	w := initialised(t)
+	put := func(version int, thaw ...string) {
+		w.policies.set(w.Deployment.Active(func(d *document.Document) {
+			d.Version, d.Thaw = version, thaw
+			d.Users = append(d.Users, document.User{ID: carol})
+			d.Approvers[0].User = carol
+		}))
+		w.openEpoch()
+	}
+	put(2)
+	task := w.accounts()("3000000000000000000")
+	i := w.start(approval.New(w.clock.Now)).ready()
+	i.deliver(task)
+	must(t, i.Append(t.Context(), w.vote(task, i, message.Approve)))
+	frozen := func(want bool) {
+		t.Helper()
+		if i.Frozen(w.policies.Active(), carol) != want || i.Frozen(w.policies.Active(), deploymenttest.User) {
+			t.Errorf("want %s frozen: %v", carol, want)
+		}
+	}
+	w.wantDecision(i, task, message.Approve, rules.CodeAsks)
+	frozen(false)
+	stop := w.freeze("", carol, w.Deployment.Admins[0])
+	w.wantDecision(i, stop, message.Approve, "")
+	frozen(true)
+	if v := i.deliver(task)[0]; v.Disposition != queue.Park {
+		t.Fatalf("with a frozen person's vote: %+v", v)
+	}
+	put(3, stop.Request.String())
+	i = w.start(approval.New(w.clock.Now)).ready()
+	w.wantDecision(i, task, message.Approve, rules.CodeAsks)
+	frozen(false)
 }
 
 // TestFreezeStopsItsOwnBatch: what is decided together with a freeze is
@@ -316,11 +356,16 @@ func TestAttackFreezeUnderTakenID(t *testing.T) {
 	w.wantDecision(i, honest, message.Reject, policy.ReasonFreezeID)
 }
 
-// TestFreezeOfNobody: a mistyped user is told, not taken for stopped.
+// TestFreezeOfNobody: a mistyped user, an id that is no wallet's or an account's
+// is told, not taken for stopped.
 func TestFreezeOfNobody(t *testing.T) {
 	w := initialised(t)
+	wallet, _ := w.owned()
+	account, _ := w.descriptors.(*deploymenttest.Records).AddAccount(wallet, deploymenttest.User)
 	i := w.start(always(policy.Approve)).ready()
 	w.wantDecision(i, w.freeze("", "alyce", w.Deployment.ApproverKey), message.Reject, policy.ReasonUnknownUser)
+	w.wantDecision(i, w.freeze(account, "", w.Deployment.ApproverKey), message.Reject, policy.ReasonWallet)
+	w.wantDecision(i, w.freeze(strings.Repeat("ab", 32), "", w.Deployment.ApproverKey), message.Reject, policy.ReasonWallet)
 }
 
 // TestFreezeWhileThawIsOnItsWay: a document that was signed when one freeze was

@@ -389,7 +389,9 @@ func (m *memory) rule(ctx context.Context, it *item) Decision {
 	if f := m.stops(it.request); f != nil {
 		return f.rejection()
 	}
-	return ask(ctx, m.decider, it.request, m.log)
+	asked := it.request
+	asked.Frozen = m.frozen(asked)
+	return ask(ctx, m.decider, asked, m.log)
 }
 
 // maxRecord is the most bytes of a decider's record for which an entry has room,

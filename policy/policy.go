@@ -40,6 +40,9 @@ type Request struct {
 	// Submitted is when the request was queued, by the database's clock: for
 	// display only.
 	Submitted time.Time
+	// Frozen says whether a freeze stops a user of the document, other than the
+	// one who asks: what such a person agrees to does not count. Nil: nobody.
+	Frozen func(user string) bool
 
 	user func() (document.User, *message.Reason) // nil: not remembered
 }

@@ -1,7 +1,6 @@
 package signing_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +35,7 @@ func TestCancelledRequestIsNotSigned(t *testing.T) {
 func TestAttackCancelledFreeze(t *testing.T) {
 	w := newWorld(t)
 	w.ready(w.start(nil))
+	w.needAccount()
 	marked := make(chan struct{})
 	for _, p := range w.players {
 		p.set(func(r *policytest.Role, asked policytest.Asked) (policytest.Answer, bool) {
@@ -43,7 +43,7 @@ func TestAttackCancelledFreeze(t *testing.T) {
 			return r.Approve(asked, time.Now()), true
 		})
 	}
-	freeze := w.d.Statement(message.KindWalletFreeze, strings.Repeat("ab", 32), "", message.WalletFreeze{Reason: "lost"}, time.Now().Add(time.Hour))
+	freeze := w.d.Statement(message.KindWalletFreeze, w.wallet, "", message.WalletFreeze{Reason: "lost"}, time.Now().Add(time.Hour))
 	id := w.submitSigned(freeze, w.d.ApproverKey, time.Now().Add(time.Hour))
 	// Leased, as by an instance that died, so that it is looked at when all have approved.
 	if _, err := w.db.Owner.Exec(`UPDATE countersign.task SET cancelled = true, version = version + 1, leased_until = now() + interval '1 second'

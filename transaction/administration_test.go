@@ -29,6 +29,8 @@ func TestAdministration(t *testing.T) {
 		"ok/wallet":                {message.KindWalletFreeze, with(map[string]any{"reason": "lost"}, wallet), true},
 		"ok/user":                  {message.KindUserFreeze, with(map[string]any{"user": "alice", "reason": "lost"}), true},
 		"ok/policy":                {message.KindPolicyUpdate, with(map[string]any{"document": "dg", "signatures": []string{"a"}}), true},
+		"fail/account-of-a-wallet": {message.KindWalletFreeze, with(map[string]any{"reason": "lost"}, map[string]any{"wallet": fix.account}), false},
+		"fail/wallet-of-nobody":    {message.KindWalletFreeze, with(map[string]any{"reason": "lost"}, map[string]any{"wallet": strings.Repeat("ab", 32)}), false},
 		"fail/no-wallet":           {message.KindWalletFreeze, with(map[string]any{"reason": "lost"}), false},
 		"fail/no-reason":           {message.KindWalletFreeze, with(map[string]any{"reason": ""}, wallet), false},
 		"fail/control-characters":  {message.KindWalletFreeze, with(map[string]any{"reason": "a\u202eb"}, wallet), false},
@@ -51,6 +53,16 @@ func TestAdministration(t *testing.T) {
 				t.Errorf("meaning %+v", m)
 			}
 		})
+	}
+}
+
+// TestFreezeOfADamagedWallet: its accounts may be whole, and are stopped.
+func TestFreezeOfADamagedWallet(t *testing.T) {
+	fix := stored(t)
+	fix.store.wallets[fix.wallet] = []byte("{}")
+	freeze := statement(t, message.KindWalletFreeze, map[string]any{"wallet": fix.wallet, "payload": map[string]any{"reason": "lost"}})
+	if m, err := interpreter(fix.store).Interpret(t.Context(), freeze); err != nil || m.Freeze.Wallet != fix.wallet {
+		t.Fatalf("%+v, %v", m.Freeze, err)
 	}
 }
 

@@ -99,7 +99,7 @@ func (in Interpreter) Meaning(ctx context.Context, p Parsed) (Meaning, error) {
 	case message.KindAccountCreate:
 		err = in.accountCreate(ctx, &m)
 	case message.KindPolicyUpdate, message.KindWalletFreeze, message.KindUserFreeze:
-		err = administration(&m)
+		err = in.administration(ctx, &m)
 	default:
 		err = in.transaction(ctx, &m)
 	}

@@ -120,7 +120,7 @@ func (d *Decider) Decide(ctx context.Context, r policy.Request) (policy.Decision
 	case rules.Allow:
 		return policy.Decision{Verdict: policy.Approve, Reasons: out.Reasons, Records: records}, nil
 	case rules.Ask:
-		p := poll{r.Policy, ballot, wanted(r.Meaning, r.EnvelopeHash), user.ID, r.Now}
+		p := poll{r.Policy, ballot, wanted(r.Meaning, r.EnvelopeHash), user.ID, r.Now, r.Frozen}
 		return decideVotes(p.ask(out.Asks), out.Reasons, records), nil
 	}
 	return policy.Decision{Verdict: policy.Reject, Reasons: out.Reasons}, nil

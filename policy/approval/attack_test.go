@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/approval"
 	"github.com/countersign/countersign/policy/approval/api"
+	"github.com/countersign/countersign/policy/document"
 )
 
 // TestAttackRejectedEnvelopeExchanged: between a person's rejection and the
@@ -108,4 +109,31 @@ func TestAttackVotesForASecond(t *testing.T) {
 	reread(policy.Approve, "") // at each moment: see Decider.Forget
 	vote(message.Reject, time.Minute)
 	reread(policy.Reject, approval.CodeRejected)
+}
+
+// TestAttackFrozenApprover: whoever was stopped as a user, because a laptop with
+// the keys is lost, agrees to nothing, not even by what was signed before; what
+// that person rejects stays rejected.
+func TestAttackFrozenApprover(t *testing.T) {
+	w := newWorld(t, func(doc *document.Document) {
+		doc.Users = append(doc.Users, document.User{ID: "carol"})
+		doc.Approvers[0].User = "carol"
+	})
+	agreed, other := w.transfer(twoEther), w.transfer(twoEther)
+	w.bob(agreed, message.Approve).ok(nil)
+	w.want(agreed, policy.Approve, "")
+	w.frozen = "carol"
+	w.want(agreed, policy.Wait, aboveEther)
+	w.bob(agreed, message.Approve).refused(403, "approver_frozen")
+	w.bob(other, message.Approve).refused(403, "approver_frozen")
+	var shown api.Approval
+	w.get(api.Path+"/"+agreed.ID.String(), w.d.ApproverKey).ok(&shown)
+	if shown.Approvals != 0 || shown.Votes[0].Counts {
+		t.Errorf("shown: %d approvals, %+v", shown.Approvals, shown.Votes)
+	}
+	w.bob(other, message.Reject).ok(nil)
+	w.want(other, policy.Reject, approval.CodeRejected)
+	w.frozen = "" // the quorum has taken it back
+	w.want(agreed, policy.Approve, "")
+	w.want(other, policy.Reject, approval.CodeRejected)
 }

@@ -40,7 +40,7 @@ const (
 )
 
 // world is one deployment with its approval service around fakes: it is the
-// runtime (Append, Unpark, Overrule), the store of requests and the holder of the policy
+// runtime (Append, Unpark, Overrule, Frozen), the store of requests and the holder of the policy
 // itself.
 type world struct {
 	t       *testing.T
@@ -60,6 +60,7 @@ type world struct {
 	overruled map[uuid.UUID]int
 	fault     error // of Append and Unpark
 	mute      error // of Overrule
+	frozen    string
 	// entered, if set, is sent to when a list begins, which then takes until
 	// hold is closed.
 	entered, hold chan struct{}
@@ -129,6 +130,8 @@ func (w *world) Overrule(_ context.Context, id uuid.UUID, envelope []byte) (bool
 	w.overruled[id]++
 	return true, nil
 }
+
+func (w *world) Frozen(_ *document.Active, user string) bool { return user != "" && user == w.frozen }
 
 func (w *world) Waiting(_ context.Context, limit int) ([]approval.Stored, error) {
 	if w.entered != nil {
@@ -201,6 +204,7 @@ func (w *world) store(env message.Envelope) policy.Request {
 func (w *world) decide(q policy.Request) policy.Decision {
 	w.t.Helper()
 	q.Policy, q.Now = w.active, w.now
+	q.Frozen = func(user string) bool { return w.Frozen(w.active, user) }
 	d, err := w.decider.Decide(context.Background(), q)
 	if err != nil {
 		w.t.Fatal(err)

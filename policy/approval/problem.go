@@ -16,6 +16,7 @@ const (
 	codeUnauthenticated  code = "unauthenticated"
 	codeNotApprover      code = "not_an_approver"
 	codeSelfApproval     code = "self_approval"
+	codeFrozen           code = "approver_frozen"
 	codeNotFound         code = "not_found"
 	codeMethodNotAllowed code = "method_not_allowed"
 	codeEnded            code = "request_ended"
@@ -40,6 +41,7 @@ var problems = rfc9457.Table{Kinds: map[code]rfc9457.Kind{
 	codeUnauthenticated:  {Status: http.StatusUnauthorized, Title: "No acceptable signature of an approver"},
 	codeNotApprover:      {Status: http.StatusForbidden, Title: "The vote is not by an approver who may vote"},
 	codeSelfApproval:     {Status: http.StatusForbidden, Title: "The policy forbids agreeing to one's own request"},
+	codeFrozen:           {Status: http.StatusForbidden, Title: "A freeze stops the person who agrees"},
 	codeNotFound:         {Status: http.StatusNotFound, Title: "There is no such path or request"},
 	codeMethodNotAllowed: {Status: http.StatusMethodNotAllowed, Title: "The method is not allowed here"},
 	codeEnded:            {Status: http.StatusConflict, Title: "The request has ended"},

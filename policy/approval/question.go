@@ -32,20 +32,32 @@ type poll struct {
 	want   message.Vote
 	user   string // who asks
 	now    time.Time
+	frozen func(person string) bool // nil: nobody is
 }
 
 // ask counts the votes for each rule that asks.
 func (p poll) ask(asks []rules.Asking) questions {
 	out := make(questions, 0, len(asks))
+	votes := p.agreements()
 	for _, a := range asks {
 		q := question{rule: a.Rule, reason: a.Reason, voters: p.active.Voters(a.Approvers), quorum: a.Quorum}
 		if q.quorum == 0 {
 			q.quorum = p.active.Approval.Quorum
 		}
-		q.tally = document.CountFor(p.active, p.ballot.approvals(), p.want, p.user, p.now, a.Approvers)
+		q.tally = document.CountFor(p.active, votes, p.want, p.user, p.now, a.Approvers)
 		out = append(out, q)
 	}
 	return out
+}
+
+// agreements are the votes for the request but those of persons who are frozen:
+// whoever has their phone may have their key. Their rejections count.
+func (p poll) agreements() []string {
+	if p.frozen == nil {
+		return p.ballot.approvals()
+	}
+	others := slices.DeleteFunc(slices.Clone(p.ballot), func(c cast) bool { return p.frozen(p.active.Person(c.vote.Approver)) })
+	return others.approvals()
 }
 
 // asks says whether any rule asks this approver.

@@ -57,6 +57,8 @@ type Runtime interface {
 	// Overrule has the role decide on a request at once and say so if it is a
 	// rejection, though it may have approved the request already.
 	Overrule(ctx context.Context, request uuid.UUID, envelope []byte) (rejected bool, err error)
+	// Frozen says whether a freeze stops a user under a document.
+	Frozen(active *document.Active, user string) bool
 }
 
 // Policy holds the active policy document; *activation.Holder does.

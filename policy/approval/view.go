@@ -30,6 +30,7 @@ type view struct {
 	ballot ballot
 	now    time.Time
 	denied error // the decider would reject it: it is not shown to people
+	frozen func(person string) bool
 }
 
 // examine works out everything from the stored bytes.
@@ -41,6 +42,7 @@ func (s *Server) examine(ctx context.Context, stored Stored) (*view, error) {
 	if err := message.Decode(stored.Envelope, &v.envelope); err != nil {
 		return nil, &failure{Code: codeNotDecidable, Detail: "the stored envelope is malformed", Cause: err}
 	}
+	v.frozen = func(person string) bool { return s.cfg.Runtime.Frozen(v.active, person) }
 	var err error
 	v.meaning, err = s.cfg.Interpreter.Interpret(ctx, v.envelope.Statement)
 	switch {
@@ -93,7 +95,7 @@ func denial(reasons []message.Reason) string {
 }
 
 func (v *view) poll() poll {
-	return poll{v.active, v.ballot, wanted(v.meaning, v.hash), v.user, v.now}
+	return poll{v.active, v.ballot, wanted(v.meaning, v.hash), v.user, v.now, v.frozen}
 }
 
 // count tallies the ballot for each rule that asks.

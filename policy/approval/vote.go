@@ -94,6 +94,8 @@ func (v *view) accept(compact string) (string, message.Vote, error) {
 		return "", vote, problem(codeNotApprover, fmt.Sprintf("no rule asks approver %s about this request", approver))
 	case !v.active.Approval.SelfApproval && v.active.Person(approver) == v.user:
 		return "", vote, problem(codeSelfApproval, fmt.Sprintf("approver %s is the person who asks", approver))
+	case v.frozen(v.active.Person(approver)):
+		return "", vote, problem(codeFrozen, fmt.Sprintf("approver %s is a user who is frozen", approver))
 	}
 	return approver, vote, nil
 }

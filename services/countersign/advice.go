@@ -132,6 +132,7 @@ var problemSteps = map[string]string{
 	"vote_too_large":          programStep,
 	"http":                    "check the address: what answers there, or between, is no Countersign service",
 	"not_an_approver":         "the policy lets other people vote on this",
+	"approver_frozen":         "another approver must agree: a freeze stops you until the policy admins take it back",
 	"self_approval":           "another approver must agree: the policy forbids agreeing to your own request",
 	"request_ended":           "nothing more can be decided; see what became of it: countersign request show ID",
 	"already_rejected":        "a rejection is final; a new request is needed",
