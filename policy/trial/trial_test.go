@@ -37,7 +37,8 @@ func TestVerdicts(t *testing.T) {
 			d.Rules.Approval[0].When = `entry_age("suppliers", tx.to) > duration("1h")`
 		}, [4]trial.Verdict{trial.Deny, trial.Allow, trial.Allow, trial.Deny}, "rule_failed"},
 		"nobody-to-ask": {func(d *document.Document) {
-			d.Rules.Approval[2].Approvers, d.Rules.Approval[2].Quorum = nil, 0
+			asks := ruleOf(d.Rules.Approval, "four-eyes")
+			asks.Approvers, asks.Quorum = nil, 0
 			d.Approval.Approvers, d.Approval.Quorum = nil, 0
 		}, [4]trial.Verdict{trial.Deny, trial.Allow, trial.Allow, trial.Deny}, approval.CodeNoApprovers},
 		"no-grant": {func(d *document.Document) {

@@ -19,8 +19,9 @@ import (
 // user is whom the template's rules let pay; the load's user takes the place.
 const user = "tom"
 
-// change is one condition of the template that would not let the load through,
-// with what stands in its place: as much to evaluate, with another bound or unit.
+// change is one condition of the template that would not let the load through, in
+// each role that has the rule, with what stands in its place: as much to evaluate,
+// with another bound or unit.
 type change struct{ rule, from, to string }
 
 // changes keep every rule and every signal of the treasury template. What they
@@ -31,6 +32,7 @@ var changes = []change{
 	{"closed", "in [7, 8,", "in [0, 1, 2, 3, 4, 5, 6, 19, 20, 21, 22, 23, 7, 8,"},
 	{"fee-out-of-range", `"0.0000000001"`, `"0"`},
 	{"user-hour", ">= 20", ">= 1000000000"},
+	{"many", ">= 20", ">= 1000000000"},
 	{"wallet-day-eth", `units("eth", "1000")`, `units("eth", "1000000")`},
 	{"first-use", "signal.first_use()", `signal.first_use() && amount_of(asset("eth")) > units("eth", "2")`},
 }
@@ -93,6 +95,7 @@ func rename(ids []string, to string) {
 var errTemplate = errors.New("the template's rule is not the one that the benchmark knows")
 
 func (c change) apply(doc *document.Document) error {
+	found := false
 	for _, list := range [][]document.Rule{doc.Rules.Authorization, doc.Rules.Fraud, doc.Rules.Approval} {
 		for i := range list {
 			if list[i].ID != c.rule {
@@ -101,11 +104,13 @@ func (c change) apply(doc *document.Document) error {
 			if !strings.Contains(list[i].When, c.from) {
 				return fmt.Errorf("%s: %w", c.rule, errTemplate)
 			}
-			list[i].When = strings.Replace(list[i].When, c.from, c.to, 1)
-			return nil
+			list[i].When, found = strings.Replace(list[i].When, c.from, c.to, 1), true
 		}
 	}
-	return fmt.Errorf("%s: %w", c.rule, errTemplate)
+	if !found {
+		return fmt.Errorf("%s: %w", c.rule, errTemplate)
+	}
+	return nil
 }
 
 // Simple returns the simplest document with the persons, services and grants of
