@@ -142,11 +142,21 @@ func (l *Ledger) room(size int) bool {
 }
 
 // Record returns the record to append for an event that is approved at a moment.
-// It counts once it comes back through Replay. The time on it is never before
-// the newest record's, so that a clock set back does not make a new approval age
-// sooner, in a process that starts later.
+// It counts once it comes back through Replay. The time on it is the end of the
+// second that has begun, so that the approval counts for no less than its window,
+// and never before the newest record's, so that a clock set back does not make a
+// new approval age sooner, in a process that starts later.
 func (l *Ledger) Record(e Event, m clock.Moment) ([]byte, error) {
-	return encodeRecord(e, time.Unix(max(m.Late.Unix(), l.newest), 0))
+	return encodeRecord(e, time.Unix(max(roundedUp(m.Late), l.newest), 0))
+}
+
+// roundedUp is a time in seconds since 1970, one that has begun included.
+func roundedUp(t time.Time) int64 {
+	seconds := t.Unix()
+	if t.Nanosecond() > 0 {
+		seconds++
+	}
+	return seconds
 }
 
 // Mark begins what may be taken back.

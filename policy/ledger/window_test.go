@@ -72,6 +72,68 @@ func TestWindowsInWholeSeconds(t *testing.T) {
 	}
 }
 
+// TestNoSecondIsLost: an approval in the middle of a second counts for its whole
+// window and for less than a second more, also where it is taken back first, and in
+// a process that starts later.
+func TestNoSecondIsLost(t *testing.T) {
+	for _, into := range []time.Duration{0, 1, 101 * time.Millisecond, 900 * time.Millisecond, time.Second - 1} {
+		for _, window := range []time.Duration{time.Second, day} {
+			m := newMachine()
+			l := ledger.New(m.watch())
+			m.pass(into)
+			body, err := l.Record(transfer(1), m.read())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Mark()
+			replayAll(t, l, [][]byte{body})
+			l.Undo()
+			replayAll(t, l, [][]byte{body})
+			for _, c := range []struct {
+				age  time.Duration
+				want int
+			}{{0, 1}, {window - 1, 1}, {window + time.Second - 1, 0}} {
+				m.pass(into + c.age - m.elapsed)
+				later := newMachine()
+				later.pass(m.elapsed)
+				reader := ledger.New(later.watch())
+				replayAll(t, reader, [][]byte{body})
+				for _, fold := range []*ledger.Ledger{l, reader} {
+					e := transfer(2)
+					if got := fold.View(e, m.read()).Count(ledger.ScopeUser, e.User, "", window); got != c.want {
+						t.Errorf("approved %s into a second, after %s of %s: %d", into, c.age, window, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestDatesDoNotGoBack: of two approvals within a second the later one is dated no
+// earlier, whichever process makes it, and takes the place of the earlier one.
+func TestDatesDoNotGoBack(t *testing.T) {
+	m := newMachine()
+	l := ledger.New(m.watch())
+	var before time.Duration
+	for _, into := range []time.Duration{900 * time.Millisecond, 950 * time.Millisecond, time.Second, 1001 * time.Millisecond} {
+		m.pass(into - m.elapsed)
+		body, err := l.Record(transfer(1), m.read())
+		if err != nil {
+			t.Fatal(err)
+		}
+		replayAll(t, l, [][]byte{body})
+		at := timeOf(t, body).Sub(start)
+		if at < before || at < into || at >= into+time.Second {
+			t.Errorf("approved %s after the start, dated %s, after one dated %s", into, at, before)
+		}
+		before = at
+		e := transfer(2)
+		if got := l.View(e, m.read()).Count(ledger.ScopeUser, e.User, "", day); got != 1 {
+			t.Errorf("one request approved again counts %d times", got)
+		}
+	}
+}
+
 // TestApprovedAgainWithinALongWindow: a request that stays open for months counts
 // once, at its latest approval, however much went by meanwhile, and is no part
 // of its own past.

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 	"cel.dev/cel-go/common/types"
 
 	"github.com/countersign/countersign/internal/message"
+	"github.com/countersign/countersign/policy/ledger"
 	"github.com/countersign/countersign/transaction/ethereum"
 )
 
@@ -52,30 +52,35 @@ func ruledKinds() []message.Kind {
 	})
 }
 
-// variables are those that the condition reads, in the order of reading.
-func (c *condition) variables() (out []string) {
+// missing is the first variable or function of the condition that some kinds of the
+// rule do not have, and which.
+func (c *condition) missing() (name string, kinds []string) {
 	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.IdentKind {
+		if len(kinds) > 0 {
 			return
 		}
-		if _, ok := c.set.env.index[e.AsIdent()]; ok && !slices.Contains(out, e.AsIdent()) {
-			out = append(out, e.AsIdent())
+		switch e.Kind() {
+		case ast.IdentKind:
+			name, kinds = e.AsIdent(), c.lacking(e.AsIdent())
+		case ast.CallKind:
+			name, kinds = c.needs(e.AsCall())
 		}
 	}))
-	return out
+	return name, kinds
 }
 
 // lacking are the kinds of the rule that do not have a variable. A condition
 // that looks at request.kind knows what it reads.
 func (c *condition) lacking(name string) (out []string) {
-	if strings.Contains(c.rule.When, "request.kind") {
+	index, ok := c.set.env.index[name]
+	if !ok || c.looksAtKind() {
 		return nil
 	}
 	kinds := c.rule.Kinds
 	if len(kinds) == 0 {
 		kinds = ruledKinds()
 	}
-	having := kindsOf(c.set.env.variables[c.set.env.index[name]].Of)
+	having := kindsOf(c.set.env.variables[index].Of)
 	if name == "account.address" {
 		having = kindsOf(OfSigned)
 	}
@@ -87,15 +92,16 @@ func (c *condition) lacking(name string) (out []string) {
 	return out
 }
 
+func (c *condition) looksAtKind() bool { return strings.Contains(c.rule.When, "request.kind") }
+
 // absorbed finds operands whose error CEL passes over: of a || b and a && b the
 // error of a where b alone settles it, and of exists and all the error of one
 // element where another settles it. The right operand is not evaluated where
 // the left one settles it, and ?: evaluates one branch, so those are guards.
 func (c *condition) absorbed() (out []string) {
 	say := func(e ast.Expr, why, where string) {
-		at := c.ast.SourceInfo().GetStartLocation(e.ID())
-		found := fmt.Sprintf("line %d, column %d: %s, and %s can hide that; put what decides first, or make it a rule of its own",
-			at.Line(), at.Column()+1, why, where)
+		place := c.ast.SourceInfo().GetStartLocation(e.ID())
+		found := at(place.Line(), place.Column(), why+", and "+where+" can hide that; put what decides first, or make it a rule of its own").Error()
 		if !slices.Contains(out, found) {
 			out = append(out, found)
 		}
@@ -203,7 +209,10 @@ func (c *condition) callFails(call ast.CallExpr) string {
 	if why := c.formFails(call); why != "" {
 		return why
 	}
-	return c.needs(call)
+	if name, lacking := c.needs(call); len(lacking) > 0 {
+		return name + " is not of " + lacking[0]
+	}
+	return ""
 }
 
 // formFails says that a function may be given what is no account or asset.
@@ -221,21 +230,32 @@ func (c *condition) formFails(call ast.CallExpr) string {
 	return ""
 }
 
-// needs says that a function reads what some requests of the rule do not have.
-func (c *condition) needs(call ast.CallExpr) string {
-	variable, ok := map[string]string{
-		"account": "tx.chain", "amount_of": "tx.amounts", "amount_to": "tx.amounts", "signal.first_use": "tx.destinations", "signal.lookalike": "tx.destinations",
-		"signal.duplicate": "tx.destinations", "signal.unusual": "tx.amounts", "signal.listed": "tx.destinations",
-		"signal.fee": "tx.fee_per_gas", "signal.gas": "tx.gas_limit", "signal.nonce_reused": "tx.nonce",
-		"signal.nonce_replaces": "tx.nonce", "signal.nonce_gap": "tx.nonce",
-	}[call.FunctionName()]
-	if !ok {
-		return ""
+// read are the variables that functions read: what has none fails there.
+var read = map[string]string{
+	"account": "tx.chain", "amount_of": "tx.amounts", "amount_to": "tx.amounts",
+	"signal.first_use": "tx.destinations", "signal.lookalike": "tx.destinations", "signal.duplicate": "tx.destinations",
+	"signal.unusual": "tx.amounts", "signal.listed": "tx.destinations",
+	"signal.fee": "tx.fee_per_gas", "signal.gas": "tx.gas_limit",
+	"signal.nonce_reused": "tx.nonce", "signal.nonce_replaces": "tx.nonce", "signal.nonce_gap": "tx.nonce",
+}
+
+// scoped are the variables that a scope stands for.
+var scoped = map[string]string{
+	ledger.ScopeUser: "user.id", ledger.ScopeWallet: "wallet.id", ledger.ScopeAccount: "account.address",
+}
+
+// needs says what of a function some kinds of the rule do not have, and which.
+func (c *condition) needs(call ast.CallExpr) (name string, lacking []string) {
+	name = call.FunctionName()
+	if variable, ok := read[name]; ok {
+		return name, c.lacking(variable)
 	}
-	if lacking := c.lacking(variable); len(lacking) > 0 {
-		return call.FunctionName() + " is not of " + lacking[0]
+	f := c.set.env.functions[name]
+	if f == nil || len(call.Args()) == 0 || f.Args[0].Name != "scope" {
+		return name, nil
 	}
-	return ""
+	scope, _ := stringLiteral(call.Args()[0])
+	return name + " of the " + scope, c.lacking(scoped[scope])
 }
 
 // loose says that nothing is known of an expression's type or fields.

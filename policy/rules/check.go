@@ -9,7 +9,6 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/functions"
-	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
@@ -33,6 +32,7 @@ const (
 	WarnGranted        = "granted_in_vain"   // no rule of a role lets the kind through
 	WarnUnknown        = "not_in_document"   // a user, chain or asset
 	WarnLongWindow     = "long_window"       // longer than longWindow
+	WarnLeftOut        = "request_left_out"  // a sum of the past is bounded without the request
 )
 
 // longWindow is the longest window that is not warned of: a year, leap years
@@ -67,6 +67,7 @@ type checker struct {
 	mentioned map[string]bool // string literals of all conditions
 	faulty    bool
 	open      int // sections that allow all that is granted
+	cases     int // that were gone through
 }
 
 func (c *checker) warn(role, rule, code, format string, args ...any) {
@@ -79,7 +80,7 @@ func (c *checker) section(role string, set *Set) {
 	}
 	views := make([]view, len(set.rules))
 	for i, r := range set.rules {
-		views[i] = set.view(r)
+		views[i] = c.view(set, r)
 		c.single(role, views[i])
 		for _, earlier := range views[:i] {
 			c.pair(role, earlier, views[i])
@@ -107,20 +108,28 @@ func (c *checker) section(role string, set *Set) {
 	}
 }
 
-// allowsGranted says whether in a section rules without a condition allow every kind
-// that is granted, and none denies or asks.
+// allowsGranted says whether in a section the rules together allow every kind that is
+// granted to every user of the document, and none denies, asks or fails.
 func (c *checker) allowsGranted(views []view) bool {
-	allowed := map[message.Kind]bool{}
+	refused := map[message.Kind][]formula{} // all of them must hold
 	for _, v := range views {
-		if v.Effect != document.EffectAllow {
+		if v.Effect != document.EffectAllow || v.fails {
 			return false
 		}
-		for _, kind := range v.Kinds {
-			allowed[kind] = allowed[kind] || v.allowsAll()
+		kinds := v.Kinds
+		if len(kinds) == 0 {
+			kinds = ruledKinds()
+		}
+		for _, kind := range kinds {
+			refused[kind] = append(refused[kind], v.no)
 		}
 	}
+	var users []string
+	for _, u := range c.doc.Users {
+		users = append(users, u.ID)
+	}
 	for _, g := range c.doc.Grants {
-		if slices.ContainsFunc(g.Kinds, func(k message.Kind) bool { return !allowed[k] }) {
+		if slices.ContainsFunc(g.Kinds, func(k message.Kind) bool { return !c.never(users, refused[k]...) }) {
 			return false
 		}
 	}
@@ -143,21 +152,31 @@ func (c *checker) granted(role string, set *Set) {
 	}
 }
 
-// view is a rule as Check compares it: its condition in one form, the parts
-// that must all be true, and those of which one makes it true.
+// view is a rule as Check compares it: its condition in one form, and what it says
+// where it is true, and where it is not.
 type view struct {
 	*rule
 	whole    string
-	all, any []string
+	yes, no  formula
+	fails    bool    // it may
 	constant ref.Val // nil where it depends on the request
 }
 
-func (s *Set) view(r *rule) view {
+func (c *checker) view(s *Set, r *rule) view {
 	root := r.source.ast.Expr()
-	return view{
+	v := view{
 		rule: r, whole: r.source.text(root), constant: s.constantOf(r),
-		all: r.source.parts(root, operators.LogicalAnd), any: r.source.parts(root, operators.LogicalOr),
+		yes: r.source.formula(root, true), no: r.source.formula(root, false),
 	}
+	_, why := r.source.fails(root)
+	v.fails = why != "" || v.source.looksAtKind() // what it then reads is not known
+	switch {
+	case v.constant == types.True, v.constant == nil && !v.fails && c.never(nil, v.no):
+		v.constant, v.yes, v.no = types.True, formula{all: true}, formula{}
+	case v.constant == types.False, c.never(nil, v.yes):
+		v.constant, v.yes, v.no = types.False, formula{}, formula{all: true}
+	}
+	return v
 }
 
 // allowsAll says that the rule allows whatever it is about.
@@ -170,17 +189,6 @@ func (c *condition) text(e ast.Expr) string {
 		return fmt.Sprintf("%s#%d", c.rule.When, e.ID()) // like nothing else
 	}
 	return text
-}
-
-// parts are the operands of an operator at the top, or the whole.
-func (c *condition) parts(e ast.Expr, operator string) (out []string) {
-	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operator {
-		for _, arg := range e.AsCall().Args() {
-			out = append(out, c.parts(arg, operator)...)
-		}
-		return out
-	}
-	return []string{c.text(e)}
 }
 
 // constantOf evaluates a condition with everything unknown: what has a value
@@ -220,12 +228,16 @@ func (c *checker) single(role string, v view) {
 	case v.constant == types.True && v.whole != "true":
 		c.warn(role, v.ID, WarnAlwaysTrue, "the condition is true whatever the request; write true if that is meant")
 	case v.constant == types.False:
-		c.warn(role, v.ID, WarnAlwaysFalse, "the condition is never true, so the rule does nothing; remove it")
+		c.warn(role, v.ID, WarnAlwaysFalse, "the condition is never true; correct it, or remove the rule")
 	}
 	if v.Effect != document.EffectAsk && len(v.Approvers)+v.Quorum > 0 {
 		c.warn(role, v.ID, WarnUnusedApprover, "approvers and quorum are of rules that ask; remove them")
 	}
 	c.kinds(role, v)
+	if sum := v.source.leavesOut(); sum != "" {
+		c.warn(role, v.ID, WarnLeftOut, "it bounds %s, which never contains the request itself: one of any amount passes; add %s",
+			sum, map[bool]string{true: "amount_to(...)", false: "amount_of(...)"}[sum == "history.sum_to"])
+	}
 	for _, found := range v.source.strange {
 		c.warn(role, v.ID, WarnUnknown, "%s; correct it, or put it into the document", found)
 	}
@@ -236,14 +248,9 @@ func (c *checker) single(role string, v view) {
 
 // kinds warns where a rule reads what some of its requests do not have.
 func (c *checker) kinds(role string, v view) {
-	for _, name := range v.source.variables() {
-		lacking := v.source.lacking(name)
-		if len(lacking) == 0 {
-			continue
-		}
-		c.warn(role, v.ID, WarnKinds, "it reads %s, which %s does not have: the rule fails there and denies; add kinds that have it",
+	if name, lacking := v.source.missing(); len(lacking) > 0 {
+		c.warn(role, v.ID, WarnKinds, "it reads %s, which %s does not have: the rule fails there and denies; name only kinds that have it",
 			name, strings.Join(lacking, ", "))
-		return
 	}
 }
 
@@ -258,9 +265,7 @@ func (c *checker) pair(role string, strong, weak view) {
 	if strong.Effect == document.EffectAsk && weak.UnknownCalls && !strong.UnknownCalls {
 		return
 	}
-	always := strong.constant == types.True
-	shared := slices.ContainsFunc(weak.all, func(part string) bool { return slices.Contains(strong.any, part) })
-	if always || shared || strong.whole == weak.whole {
+	if strong.whole == weak.whole || c.never(nil, weak.yes, strong.no) {
 		c.warn(role, weak.ID, WarnUnreachable, "rule %s, which says %s, is true whenever this one is, so this one never decides; change or remove one",
 			strong.ID, strong.Effect)
 	}

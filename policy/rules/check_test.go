@@ -10,12 +10,13 @@ import (
 	"github.com/countersign/countersign/policy/rules"
 )
 
-// warnings are those of approval rules, without those about unused names.
+// warnings are those of approval rules, without those about unused names, and that the
+// rules do not compile.
 func warnings(list ...document.Rule) (out []string) {
 	doc := documentOf(list...)
 	doc.Approval = document.Approval{Approvers: []string{"bob"}, Quorum: 1}
 	for _, w := range rules.Check(doc, nil) {
-		if w.Role == message.RoleApproval && w.Rule != "" {
+		if w.Role == message.RoleApproval && (w.Rule != "" || w.Code == rules.WarnFaulty) {
 			out = append(out, w.Code+" "+w.Rule)
 		}
 	}
@@ -83,9 +84,14 @@ func TestCheck(t *testing.T) {
 		"guarded elements":            {[]document.Rule{of("a", deny(`tx.destinations.exists(d, !listed("partners", d))`))}, nil},
 		"absorbed argument":           {[]document.Rule{of("a", deny(`tx.calls.exists(c, c.args.value > amount(5))`))}, []string{"absorbed_error a"}},
 		"absorbed kind":               {[]document.Rule{deny(`tx.value > 5 || user.id == "ada"`)}, []string{"not_of_all_kinds tx.value > 5 || user.id == \"ada\"", "absorbed_error tx.value > 5 || user.id == \"ada\""}},
-		"absorbed signal":             {[]document.Rule{deny(`signal.gas(5u) || user.id == "ada"`)}, []string{"absorbed_error signal.gas(5u) || user.id == \"ada\""}},
-		"absorbed fee":                {[]document.Rule{of("a", deny(`tx.priority_fee_per_gas > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
-		"an index":                    {[]document.Rule{of("a", deny(`tx.moves[0].amount > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"absorbed signal":             {[]document.Rule{deny(`signal.gas(5u) || user.id == "ada"`)}, []string{"not_of_all_kinds signal.gas(5u) || user.id == \"ada\"", "absorbed_error signal.gas(5u) || user.id == \"ada\""}},
+		"absorbed history": {[]document.Rule{deny(`history.count("account", duration("1h")) > 5 || user.id == "ada"`)}, []string{
+			`not_of_all_kinds history.count("account", duration("1h")) > 5 || user.id == "ada"`,
+			`absorbed_error history.count("account", duration("1h")) > 5 || user.id == "ada"`,
+		}},
+		"history of the user": {[]document.Rule{deny(`history.count("user", duration("1h")) > 5 || user.id == "ada"`)}, nil},
+		"absorbed fee":        {[]document.Rule{of("a", deny(`tx.priority_fee_per_gas > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
+		"an index":            {[]document.Rule{of("a", deny(`tx.moves[0].amount > 5 || tx.nonce > 3u`))}, []string{"absorbed_error a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := warnings(c.rules...); !slices.Equal(got, c.want) {
@@ -158,6 +164,84 @@ func TestWarningsOfTheBenchmark(t *testing.T) {
 	for _, w := range rules.Check(bookOf200(), nil) {
 		if w.Role == message.RoleFraud {
 			t.Errorf("%+v", w)
+		}
+	}
+}
+
+// TestKindsOfFunctions: a function that some kinds of a rule have nothing for is
+// warned of, for the rule fails there; and it does fail.
+func TestKindsOfFunctions(t *testing.T) {
+	transaction, account, wallet := message.KindEthereumTransaction, message.KindAccountCreate, message.KindWalletCreate
+	signed := []message.Kind{transaction, message.KindEthereumMessage, message.KindEthereumTypedData}
+	every := append(slices.Clone(signed), account, wallet, message.KindPolicyUpdate)
+	for when, having := range map[string][]message.Kind{
+		`signal.first_use()`:                                                signed,
+		`signal.lookalike()`:                                                signed,
+		`signal.duplicate(duration("1h"))`:                                  signed,
+		`signal.unusual("user", 3.5)`:                                       signed,
+		`signal.listed("blocked")`:                                          signed,
+		`amount_of(asset("eth")) > 5`:                                       signed,
+		`amount_to("` + bob + `", asset("eth")) > 5`:                        signed,
+		`signal.fee(amount(1), amount(2))`:                                  {transaction},
+		`signal.gas(5u)`:                                                    {transaction},
+		`signal.nonce_reused()`:                                             {transaction},
+		`signal.nonce_replaces()`:                                           {transaction},
+		`signal.nonce_gap(5)`:                                               {transaction},
+		`history.count("account", duration("1h")) > 5`:                      signed,
+		`history.count_of("wallet", asset("eth"), duration("1h")) > 5`:      append(slices.Clone(signed), account, wallet),
+		`history.sum("account", asset("eth"), duration("1h")) == amount(0)`: signed,
+		`history.sum("user", asset("eth"), duration("1h")) == amount(0)`:    every,
+		`history.sum("asset", asset("eth"), duration("1h")) == amount(0)`:   every,
+	} {
+		for _, kind := range every {
+			rule := deny(when)
+			rule.Kinds = []message.Kind{transaction, kind}
+			var warned bool
+			for _, w := range warnings(rule) {
+				warned = warned || strings.HasPrefix(w, rules.WarnKinds)
+			}
+			if has := slices.Contains(having, kind); warned == has {
+				t.Errorf("%s, %s: warned %v", when, kind, warned)
+			}
+		}
+		for kind, facts := range map[message.Kind]rules.Facts{wallet: creation(), message.KindEthereumTypedData: permit()} {
+			if failed := strings.HasPrefix(value(t, facts, when), "error"); failed == slices.Contains(having, kind) {
+				t.Errorf("%s, %s: fails %v", when, kind, failed)
+			}
+		}
+	}
+}
+
+// TestLimitWithoutTheRequest: a limit for a sum of the past that leaves out the request
+// lets one of any amount pass.
+func TestLimitWithoutTheRequest(t *testing.T) {
+	const sum = `history.sum("wallet", asset("eth"), duration("24h"))`
+	for name, c := range map[string]struct {
+		rule document.Rule
+		want bool
+	}{
+		"deny above":           {deny(sum + ` > units("eth", "100")`), true},
+		"deny from":            {deny(`units("eth", "100") <= ` + sum), true},
+		"ask above":            {ask(`tx.nonce > 3u && ` + sum + ` > 100`), true},
+		"allow below":          {allow(sum + ` < units("eth", "100")`), true},
+		"allow, not above":     {allow(`!(` + sum + ` > units("eth", "100"))`), true},
+		"two sums":             {deny(sum + ` + ` + sum + ` * 2 > units("eth", "100")`), true},
+		"to one":               {deny(`history.sum_to(tx.to, asset("eth"), duration("24h")) > units("eth", "100")`), true},
+		"with the request":     {deny(sum + ` + amount_of(asset("eth")) > units("eth", "100")`), false},
+		"with its value":       {deny(sum + ` + tx.value > units("eth", "100")`), false},
+		"besides":              {deny(sum + ` > units("eth", "100") && amount_of(asset("eth")) > units("eth", "1")`), false},
+		"with moves":           {deny(sum + ` > 100 && tx.moves.exists(m, m.amount > 5)`), false},
+		"anything at all":      {deny(sum + ` > 0`), false},
+		"nothing yet":          {ask(sum + ` == amount(0)`), false},
+		"allow who paid":       {allow(sum + ` > units("eth", "100")`), false},
+		"deny who paid little": {deny(sum + ` < units("eth", "100")`), false},
+		"what is left":         {deny(`units("eth", "100") - ` + sum + ` > 5`), false},
+		"a count":              {deny(`history.count("wallet", duration("1h")) >= 20`), false},
+		"two sums compared":    {deny(sum + ` > history.sum("wallet", asset("eth"), duration("1h"))`), false},
+	} {
+		found := warnings(of("a", c.rule))
+		if slices.Contains(found, "request_left_out a") != c.want || slices.Contains(found, "rules_faulty ") {
+			t.Errorf("%s: warned %q", name, found)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,7 +118,7 @@ func (s *Set) check(text string) (*cel.Ast, []error) {
 	if err := issues.Err(); err != nil {
 		var faults []error
 		for _, issue := range issues.Errors() {
-			faults = append(faults, at(issue.Location.Line(), issue.Location.Column(), bounded(plain(issue.Message))))
+			faults = append(faults, at(issue.Location.Line(), issue.Location.Column(), bounded(s.plain(issue.Message))))
 		}
 		if len(faults) == 0 {
 			faults = append(faults, err)
@@ -128,7 +129,7 @@ func (s *Set) check(text string) (*cel.Ast, []error) {
 		return nil, []error{errors.New("// begins a comment, which may hide what stands behind it (YAML's >- makes one line of several): write it above the rule, with #")}
 	}
 	if !checked.OutputType().IsExactType(cel.BoolType) {
-		return nil, []error{fmt.Errorf("the condition is %s, not true or false", plain(checked.OutputType().String()))}
+		return nil, []error{fmt.Errorf("the condition is %s, not true or false", s.plain(checked.OutputType().String()))}
 	}
 	return checked, nil
 }
@@ -150,14 +151,15 @@ func at(line, column int, text string) error {
 	if line < 1 {
 		return errors.New(text)
 	}
-	return fmt.Errorf("line %d, column %d: %s", line, column+1, text)
+	return fmt.Errorf("line %d, column %d of the condition: %s", line, column+1, text)
 }
 
 // overload is how CEL says that types do not fit.
 var overload = regexp.MustCompile(`found no matching overload for '([^']*)' applied to '([^']*)'`)
 
-// plain leaves out of CEL's messages what says nothing to the author.
-func plain(text string) string {
+// plain leaves out of CEL's messages what says nothing to the author, and says what is
+// taken instead.
+func (s *Set) plain(text string) string {
 	text, _, _ = strings.Cut(text, " expecting {")
 	if text == "invalid duration argument" {
 		return text + ": write hours, minutes or seconds, such as 720h for 30 days, and at most 2562047h47m16s"
@@ -165,13 +167,41 @@ func plain(text string) string {
 	text = strings.NewReplacer(" (in container '')", "", "Syntax error: ", "", "<EOF>", "end of the condition").Replace(text)
 	return overload.ReplaceAllStringFunc(text, func(found string) string {
 		parts := overload.FindStringSubmatch(found)
-		name := strings.Trim(parts[1], "_")
-		said := name + " does not take " + parts[2]
-		if strings.Contains(parts[2], "amount") {
-			said += "; amounts are counted with amounts, or with whole numbers on the right, and compared by == with amount(...)"
-		}
-		return said
+		name, given := strings.Trim(parts[1], "_"), celTypes.Replace(parts[2])
+		return name + " does not take " + given + s.taken(name, given)
 	})
+}
+
+// celTypes are the names of CEL's types as conditions have them.
+var celTypes = strings.NewReplacer("google.protobuf.Timestamp", "timestamp", "google.protobuf.Duration", "duration")
+
+// taken says what a function or operator takes.
+func (s *Set) taken(name, given string) (said string) {
+	if f := s.env.functions[name]; f != nil {
+		return f.taken(given)
+	}
+	types := strings.Split(strings.Trim(given, "()"), ", ")
+	switch {
+	case slices.Contains(types, "amount"):
+		return "; amounts are counted with amounts, or with whole numbers on the right, and compared by == with amount(...)"
+	case slices.Contains(types, "uint") && slices.Contains(types, "int"):
+		return "; 3u is an unsigned number and 3 is not: write both sides alike"
+	case slices.Contains(types, "double") && slices.Contains(types, "int"):
+		return "; 3.0 is a number with a point and 3 is not: write both sides alike"
+	}
+	return ""
+}
+
+// taken says what the arguments must be whose types were not.
+func (f *Function) taken(given string) (said string) {
+	types := strings.Split(strings.Trim(given, "()"), ", ")
+	for i, a := range f.Args {
+		fits := len(types) == len(f.Args) && types[i] == celTypes.Replace(a.Type.String())
+		if a.Form != Any && !fits {
+			said += "; " + a.Name + " must be " + string(a.Form)
+		}
+	}
+	return said
 }
 
 // program plans a condition. What does not depend on the request, such as

@@ -17,13 +17,14 @@ func TestFaultsAtLoad(t *testing.T) {
 		"  \n":                              "the condition is empty",
 		`tx.value`:                          "the condition is amount, not true or false",
 		`dyn(true)`:                         "the condition is dyn, not true or false",
-		`1 +`:                               "line 1, column 4: mismatched input 'end of the condition'",
-		"true &&\n  tx.valeu > 1":           "line 2, column 5: undeclared reference to 'tx.valeu' (did you mean 'tx.value'?)",
-		`tx.moves.exists(m, m.too == "")`:   "line 1, column 21: undefined field 'too'",
-		`tx.moves.exists(m, m.amount == 5)`: "line 1, column 29: == does not take (amount, int); amounts are counted with amounts, or with whole numbers on the right, and compared by == with amount(...)",
+		`1 +`:                               "line 1, column 4 of the condition: mismatched input 'end of the condition'",
+		"true &&\n  tx.valeu > 1":           "line 2, column 5 of the condition: undeclared reference to 'tx.valeu' (did you mean 'tx.value'?)",
+		`tx.moves.exists(m, m.too == "")`:   "line 1, column 21 of the condition: undefined field 'too'",
+		`tx.moves.exists(m, m.amount == 5)`: "line 1, column 29 of the condition: == does not take (amount, int); amounts are counted with amounts, or with whole numbers on the right, and compared by == with amount(...)",
 		`tx.value > 1.5`:                    "> does not take (amount, double); amounts are",
 		`5 < tx.value`:                      "< does not take (int, amount)",
-		`tx.nonce == 5`:                     "== does not take (uint, int)",
+		`tx.nonce == 5`:                     "== does not take (uint, int); 3u is an unsigned number and 3 is not: write both sides alike",
+		`tx.data_size > 3.5`:                "> does not take (int, double); 3.0 is a number with a point and 3 is not: write both sides alike",
 		`tx.value > "5"`:                    "> does not take (amount, string)",
 		`-tx.value < 1`:                     "does not take (amount)",
 		`unheard(1)`:                        "undeclared reference to 'unheard'",
@@ -61,7 +62,14 @@ func TestFaultsAtLoad(t *testing.T) {
 		`history.count("user", duration("1 day")) > 1`:                        "duration",
 		`history.count("user", now - request.expires) > 1`:                    "the window must be",
 		`signal.unusual("account", 6.0)`:                                      `scope "account" is not "user" or "wallet"`,
-		`signal.unusual("user", 6)`:                                           "signal.unusual does not take (string, int)",
+		`signal.unusual("user", 6)`:                                           "signal.unusual does not take (string, int); z must be a number with a point, such as 3.5",
+		`signal.gas(21000)`:                                                   "signal.gas does not take (int); max must be an unsigned number, such as 500000u",
+		`signal.nonce_gap(5u)`:                                                "signal.nonce_gap does not take (uint); n must be a whole number, such as 64",
+		`signal.fee(amount(0), 3)`:                                            `signal.fee does not take (amount, int); max must be an amount, such as units("eth", "0.0000003") or amount("300000000000")`,
+		`signal.fee(0, 3)`:                                                    "signal.fee does not take (int, int); min must be an amount",
+		`units("usdc", 10000) > tx.value`:                                     `units does not take (string, int); number must be a number such as "1.5", as a literal`,
+		`history.count("user", "24h") > 5`:                                    `history.count does not take (string, string); window must be duration("...") above 0`,
+		`now.getHours(5) > 3`:                                                 `getHours does not take timestamp.(int); zone must be a time zone`,
 		`now.getHours("Europe/Zuerich") > 1`:                                  `there is no time zone "Europe/Zuerich"`,
 		`now.getHours("Local") > 1`:                                           `there is no time zone "Local"`,
 		`now.getHours("") > 1`:                                                `there is no time zone ""`,
@@ -281,5 +289,5 @@ func ExampleCompile() {
 	}}}
 	_, err := rules.Compile(doc, message.RoleFraud, nil)
 	fmt.Println(err)
-	// Output: fraud: rule "small": line 1, column 3: undeclared reference to 'tx.valeu' (did you mean 'tx.value'?)
+	// Output: fraud: rule "small": line 1, column 3 of the condition: undeclared reference to 'tx.valeu' (did you mean 'tx.value'?)
 }

@@ -32,6 +32,10 @@ const (
 	Habitual   Form = "\"user\" or \"wallet\""
 	Window     Form = "duration(\"...\") above 0 and of at most 2562047h47m16s, as a literal"
 	Zone       Form = "a time zone such as \"Europe/Zurich\", as a literal"
+	Sum        Form = "an amount, such as units(\"eth\", \"0.0000003\") or amount(\"300000000000\")"
+	Unsigned   Form = "an unsigned number, such as 500000u"
+	Whole      Form = "a whole number, such as 64"
+	Real       Form = "a number with a point, such as 3.5"
 )
 
 // Argument is a parameter of a function.

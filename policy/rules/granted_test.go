@@ -55,7 +55,7 @@ func TestAllowsEverything(t *testing.T) {
 		"where something denies": {[]document.Rule{rule(false, "true", all...), stop}, "-"},
 	} {
 		doc := &document.Document{
-			Users:  []document.User{{ID: "ada"}},
+			Users:  []document.User{{ID: "ada"}, {ID: "eve"}},
 			Grants: []document.Grant{{Users: []string{"ada"}, Kinds: all}},
 			Rules:  document.Rules{Authorization: []document.Rule{rule(false, "true", all...)}, Fraud: c.rules, Approval: []document.Rule{rule(false, "true", all...)}},
 		}

@@ -138,8 +138,8 @@ func (c *condition) members(args []ast.Expr) {
 // argument checks what a function takes beyond its type.
 func (c *condition) argument(function string, a Argument, e ast.Expr) {
 	switch a.Form {
-	case Any:
-		return
+	case Any, Sum, Unsigned, Whole, Real:
+		return // its type says it all
 	case Window:
 		c.window(function, e)
 		return

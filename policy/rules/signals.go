@@ -45,16 +45,16 @@ func signalFunctions() []Function {
 		signal("lookalike", true, "a destination that is not known and has the first and last 4 digits of one of the same chain that is: "+
 			"used before, or in a list of the document that stands inline", lookalike),
 		signal("duplicate", true, "the same amounts of the wallet were approved for the same destinations within the window", duplicate, window),
-		signal("unusual", true, "an amount, the fee left out, more than z robust deviations (1.4826 x MAD of log2) above the median of at least 8 earlier ones",
-			unusual, Argument{"scope", types.StringType, Habitual}, Argument{"z", types.DoubleType, Any}),
+		signal("unusual", true, "an amount, the fee left out, more than z robust deviations (1.4826 x MAD of log2, but at least 0.25) above the median of at least 8 earlier ones",
+			unusual, Argument{"scope", types.StringType, Habitual}, Argument{"z", types.DoubleType, Real}),
 		signal("listed", false, "an account that pays, receives, may take or is called, or a token's contract, is in the list",
 			onList, Argument{"list", types.StringType, ListName}),
 		signal("fee", false, "the highest fee per gas is outside min to max", feeRange,
-			Argument{"min", amountType, Any}, Argument{"max", amountType, Any}),
-		signal("gas", false, "the gas limit is above max", gasAbove, Argument{"max", types.UintType, Any}),
+			Argument{"min", amountType, Sum}, Argument{"max", amountType, Sum}),
+		signal("gas", false, "the gas limit is above max", gasAbove, Argument{"max", types.UintType, Unsigned}),
 		signal("nonce_reused", true, "the nonce was approved before in another request of the account", nonceReused),
 		signal("nonce_replaces", true, "the same, with the same destination, value and data and a higher fee; in sums and counts both requests stand, since both signatures exist", nonceReplaces),
-		signal("nonce_gap", true, "the nonce is more than n above the next one expected", nonceGap, Argument{"n", types.IntType, Any}),
+		signal("nonce_gap", true, "the nonce is more than n above the next one expected", nonceGap, Argument{"n", types.IntType, Whole}),
 	}
 }
 
