@@ -78,12 +78,12 @@ func Decode(raw []byte, v any) error {
 func explain(raw []byte, t reflect.Type, decoding error) error {
 	var root yaml.Node
 	if err := yaml.Unmarshal(raw, &root); err != nil || len(root.Content) != 1 {
-		return plain(decoding)
+		return plain(raw, decoding)
 	}
 	var e explainer
 	e.value(root.Content[0], t, "")
 	if len(e.faults) == 0 {
-		return plain(decoding)
+		return plain(raw, decoding)
 	}
 	return errors.Join(e.faults...)
 }
@@ -109,13 +109,13 @@ func Plain(n *yaml.Node) bool {
 }
 
 // plain is the decoder's own error without the types of this program.
-func plain(err error) error {
+func plain(raw []byte, err error) error {
 	if err == nil {
 		return nil
 	}
 	var typed *yaml.TypeError
 	if !errors.As(err, &typed) {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+		return Syntax(raw, err)
 	}
 	faults := make([]error, len(typed.Errors))
 	for i, text := range typed.Errors {

@@ -73,6 +73,15 @@ func TestErrors(t *testing.T) {
 		"comment":          {"# nothing\n", "it is empty"},
 		"two":              {"on: true\n---\non: true\n", "more than one YAML document"},
 		"no-yaml":          {"on: [\n", "line 1: did not find expected node content"},
+		"tab":              {"on: true\nmore:\n  id: x\n\tsizes: []\n", "line 4: a tab stands before the text: write spaces"},
+		"tab-told-right":   {"on: true\n\tlevel: 3\n", "line 2: a tab stands before the text: write spaces"},
+		"tab-as-value":     {"on: true\nmore:\n\tid: x\n", "line 3: a tab stands before the text: write spaces"},
+		"tab-at-first":     {"\ton: true\n", "line 1: a tab stands before the text: write spaces"},
+		"no-tab":           {"on: true\nlevel: @3\n", "line 2: found character that cannot start any token"},
+		"colon":            {"on: true\nwait: a: b\n", "line 2: mapping values are not allowed in this context"},
+		"less-indented":    {"more:\n    id: x\n  sizes: []\n", "line 3: did not find expected key"},
+		"behind-quotes":    {"on: true\nwait: \"x\" y\nlevel: 3\n", "line 2: did not find expected key"},
+		"bracket":          {"more: {id: x]\n", "line 1: did not find expected ',' or '}'"},
 		"not-utf-8":        {"on: true # \xff\n", "it is not UTF-8"},
 		"hidden-line":      {"wait: 5s\nday: monday # as ever\u2028on: true\n", "line 2: character U+2028: it cannot be seen, and others may read it otherwise: take it out, or write it in quotes as an escape"},
 		"no-mapping":       {"[1]\n", "line 1: the document is a list, want the keys level, things, on, wait, day, more, by"},
@@ -111,6 +120,16 @@ func TestErrors(t *testing.T) {
 				t.Errorf("it says %q", said)
 			}
 		})
+	}
+}
+
+// What is no YAML can be told from what is not meant by it.
+func TestSyntaxError(t *testing.T) {
+	for text, syntax := range map[string]bool{"wait: a: b\n": true, "more:\n\tid: x\n": true, "off: true\n": false, "": false} {
+		err := strictyaml.Decode([]byte(text), &file{})
+		if got := errors.As(err, new(strictyaml.SyntaxError)); err == nil || got != syntax {
+			t.Errorf("%q: %v is a syntax error: %v", text, err, got)
+		}
 	}
 }
 

@@ -41,6 +41,9 @@ func ReadList(raw []byte) (*ListFile, error) {
 	for line := range bytes.Lines(raw) {
 		number++
 		account := line[:len(line)-1]
+		if bytes.HasSuffix(account, []byte{'\r'}) {
+			return nil, fmt.Errorf("%w: line %d ends with CR LF (\\r\\n); each line must end with LF (\\n) alone", ErrListFile, number)
+		}
 		if !CanonicalAccount(string(account)) {
 			return nil, fmt.Errorf("%w: line %d is not a CAIP-10 account (of eip155: chain id and 0x address in lower case)", ErrListFile, number)
 		}

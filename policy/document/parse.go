@@ -83,8 +83,11 @@ func parseForm(raw []byte) (*yaml.Node, error) {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(raw))
 	var root, second yaml.Node
-	if err := decoder.Decode(&root); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrForm, err)
+	switch err := decoder.Decode(&root); {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%w: %w", ErrForm, strictyaml.ErrEmpty)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrForm, strictyaml.Syntax(raw, err))
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: more than one YAML document", ErrForm)
@@ -97,13 +100,16 @@ func parseForm(raw []byte) (*yaml.Node, error) {
 
 func checkNode(n *yaml.Node, depth int) error {
 	fault := func(what string) error { return fmt.Errorf("%w: line %d: %s", ErrForm, n.Line, what) }
+	unquoted := func(what string) error {
+		return fmt.Errorf("%w: %w", ErrForm, strictyaml.SyntaxError(fmt.Sprintf("line %d: %s", n.Line, what)))
+	}
 	switch {
 	case depth > maxDepth:
 		return fault("nested too deeply")
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		return fault("anchors and aliases are not allowed")
+		return unquoted("anchors and aliases are not allowed")
 	case n.Style&yaml.TaggedStyle != 0:
-		return fault("explicit tags are not allowed")
+		return unquoted("explicit tags are not allowed")
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return fault("empty value: leave the key out or write [] or \"\"")
 	case n.Kind == yaml.ScalarNode && n.Style == 0 && !strictyaml.Plain(n):

@@ -11,6 +11,10 @@ import (
 	"github.com/countersign/countersign/internal/message"
 )
 
+// ErrNoAdmins says that a document leaves out the admins, though those in force
+// are not the genesis document's.
+var ErrNoAdmins = errors.New("admins are missing: those in force are not the genesis document's")
+
 // maxAdminName is the most bytes of an admin's name, as in the genesis
 // document.
 const maxAdminName = 128
@@ -71,6 +75,16 @@ func (q Quorum) count(thumbprints map[string]bool) (n int) {
 	return n
 }
 
+// CheckAdmins returns ErrNoAdmins where the document is to follow one that names
+// other admins than the genesis document, and names none.
+func (d *Document) CheckAdmins(before *Document, genesis message.Genesis) error {
+	inForce := GenesisQuorum(genesis).after(before.Admins)
+	if d.Admins == nil && !inForce.Equal(GenesisQuorum(genesis)) {
+		return ErrNoAdmins
+	}
+	return nil
+}
+
 func (a *Admins) admins() []message.Admin {
 	out := make([]message.Admin, len(a.Keys))
 	for i, k := range a.Keys {
@@ -100,8 +114,15 @@ func (a *Admins) faults(mode message.Mode) (faults []error) {
 			continue
 		}
 		thumbprint := k.Key.Thumbprint()
-		if k.Name == "" || len(k.Name) > maxAdminName || !printable(k.Name) || names[k.Name] || keys[thumbprint] {
-			fault("%q: name or key is missing, too long, not printable or stands twice", k.Name)
+		switch {
+		case k.Name == "":
+			fault("a name is missing")
+		case len(k.Name) > maxAdminName || !printable(k.Name):
+			fault("%q: the name is longer than %d bytes or not printable", k.Name, maxAdminName)
+		case names[k.Name]:
+			fault("%q: the name stands twice", k.Name)
+		case keys[thumbprint]:
+			fault("%q: the key stands twice", k.Name)
 		}
 		names[k.Name], keys[thumbprint] = true, true
 	}
@@ -197,7 +218,7 @@ func (h header) check(inForce Quorum, genesis message.Genesis) error {
 	}
 	faults := h.Admins.faults(genesis.Mode)
 	if h.Admins == nil && !inForce.Equal(GenesisQuorum(genesis)) {
-		faults = append(faults, errors.New("admins are missing: those in force are not the genesis document's"))
+		faults = append(faults, ErrNoAdmins)
 	}
 	if h.Version < 1 {
 		faults = append(faults, fmt.Errorf("version %d is below 1", h.Version))

@@ -130,10 +130,7 @@ func (v *validator) users() {
 	ids, tokens, certificates := map[string]bool{}, map[[2]string]bool{}, map[string]bool{}
 	for _, u := range v.doc.Users {
 		where := fmt.Sprintf("user %q", u.ID)
-		if !idForm.MatchString(u.ID) || ids[u.ID] {
-			v.fault("%s: id is not usable or stands twice", where)
-		}
-		ids[u.ID] = true
+		v.id(where, u.ID, ids)
 		token := [2]string{u.Issuer, u.Subject}
 		switch {
 		case (u.Issuer == "") != (u.Subject == ""):
@@ -143,8 +140,10 @@ func (v *validator) users() {
 		}
 		tokens[token] = true
 		for _, c := range u.Certificates {
-			if _, err := message.ParseHash(c); err != nil || certificates[c] {
-				v.fault("%s: certificate %q is not 64 lower-case hex digits or stands twice", where, c)
+			if _, err := message.ParseHash(c); err != nil {
+				v.fault("%s: certificate %q is not 64 lower-case hex digits", where, c)
+			} else if certificates[c] {
+				v.fault("%s: certificate %q stands twice, here or at another user", where, c)
 			}
 			certificates[c] = true
 		}
@@ -160,10 +159,7 @@ func (v *validator) approvers() {
 	ids := map[string]bool{}
 	for _, a := range v.doc.Approvers {
 		where := fmt.Sprintf("approver %q", a.ID)
-		if !idForm.MatchString(a.ID) || ids[a.ID] {
-			v.fault("%s: id is not usable or stands twice", where)
-		}
-		ids[a.ID] = true
+		v.id(where, a.ID, ids)
 		if a.User != "" && !v.hasUser(a.User) {
 			v.fault("%s: there is no user %q", where, a.User)
 		}
@@ -229,12 +225,9 @@ func (v *validator) approval() {
 	ids, persons := map[string]bool{}, map[string]bool{}
 	for _, id := range a.Approvers {
 		i := slices.IndexFunc(v.doc.Approvers, func(x Approver) bool { return x.ID == id })
-		if i < 0 || ids[id] {
-			v.fault("approval: there is no approver %q or it stands twice", id)
-			continue
+		if v.named("approval", "approver", id, i >= 0, ids) {
+			persons[v.doc.Approvers[i].person()] = true
 		}
-		ids[id] = true
-		persons[v.doc.Approvers[i].person()] = true
 	}
 	if len(a.Approvers) == 0 && a.Quorum == 0 {
 		return

@@ -72,10 +72,28 @@ func printable(text string) bool {
 
 // id checks the form of an id, and that it is the only one of its section.
 func (v *validator) id(where, id string, seen map[string]bool) {
-	if !idForm.MatchString(id) || seen[id] {
-		v.fault("%s: id is not usable or stands twice", where)
+	switch {
+	case !idForm.MatchString(id):
+		v.fault("%s: id is not usable: it is up to 128 letters, digits and ._@-, the first a letter or digit", where)
+	case seen[id]:
+		v.fault("%s: the id stands twice", where)
 	}
 	seen[id] = true
+}
+
+// named checks one of a list of names: that there is somebody whom it names, and
+// that it is the only one.
+func (v *validator) named(where, what, name string, known bool, seen map[string]bool) bool {
+	switch {
+	case !known:
+		v.fault("%s: there is no %s %q", where, what, name)
+	case seen[name]:
+		v.fault("%s: %s %q stands twice", where, what, name)
+	default:
+		seen[name] = true
+		return true
+	}
+	return false
 }
 
 func (v *validator) hasApprover(id string) bool {
@@ -92,10 +110,7 @@ func (v *validator) groups() {
 		}
 		members := map[string]bool{}
 		for _, id := range g.Members {
-			if members[id] || (!v.hasUser(id) && !v.hasApprover(id)) {
-				v.fault("%s: there is no user or approver %q or it stands twice", where, id)
-			}
-			members[id] = true
+			v.named(where, "user or approver", id, v.hasUser(id) || v.hasApprover(id), members)
 		}
 	}
 }

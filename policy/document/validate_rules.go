@@ -87,12 +87,10 @@ func (v *validator) asked(where string, r Rule) {
 }
 
 func (v *validator) ruleQuorum(where string, r Rule) {
-	known := len(v.faults)
-	for i, id := range r.Approvers {
+	known, seen := len(v.faults), map[string]bool{}
+	for _, id := range r.Approvers {
 		group := slices.ContainsFunc(v.doc.Groups, func(g Group) bool { return g.ID == id })
-		if slices.Contains(r.Approvers[:i], id) || (!group && !v.hasApprover(id)) {
-			v.fault("%s: there is no approver or group %q or it stands twice", where, id)
-		}
+		v.named(where, "approver or group", id, group || v.hasApprover(id), seen)
 	}
 	persons := map[string]bool{}
 	for _, id := range v.doc.expand(r.Approvers) {

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -63,8 +64,11 @@ func (v *validator) webhooks() {
 	}
 	ids := map[string]bool{}
 	for _, w := range v.doc.Webhooks {
-		if !webhookForm.MatchString(w.ID) || ids[w.ID] {
-			v.fault("webhook %q: id is not usable or stands twice", w.ID)
+		switch {
+		case !webhookForm.MatchString(w.ID):
+			v.fault("webhook %q: id is not usable: it is up to 32 lower-case letters, digits and -, the first a letter or digit", w.ID)
+		case ids[w.ID]:
+			v.fault("webhook %q: the id stands twice", w.ID)
 		}
 		ids[w.ID] = true
 		if fault := checkURL(w.URL); fault != "" {
@@ -76,15 +80,16 @@ func (v *validator) webhooks() {
 
 func (v *validator) webhookFilters(w Webhook) {
 	users, statuses := map[string]bool{}, map[message.Status]bool{}
+	where := fmt.Sprintf("webhook %q", w.ID)
 	for _, id := range w.Users {
-		if !v.hasUser(id) || users[id] {
-			v.fault("webhook %q: there is no user %q or it stands twice", w.ID, id)
-		}
-		users[id] = true
+		v.named(where, "user", id, v.hasUser(id), users)
 	}
 	for _, s := range w.Statuses {
-		if !slices.Contains(ends, s) || statuses[s] {
-			v.fault("webhook %q: %q is not how a request ends or stands twice", w.ID, s)
+		switch {
+		case !slices.Contains(ends, s):
+			v.fault("%s: %q is not how a request ends", where, s)
+		case statuses[s]:
+			v.fault("%s: status %q stands twice", where, s)
 		}
 		statuses[s] = true
 	}

@@ -133,6 +133,29 @@ expect: {verdict: ask, role: approval, rule: four-eyes, reasons: [rule_asks, sig
 	}
 }
 
+// TestUserOfNoDocument: a misspelled user tests nothing, for whoever is unknown is
+// denied.
+func TestUserOfNoDocument(t *testing.T) {
+	const history = "history: [{ago: 1h, user: tmo, transaction: {pay: {to: acme, amount: 1 usdc}}}]\n"
+	for name, c := range map[string]struct{ user, history, expect, want string }{
+		"pass":                     {"tom", "", "verdict: ask", ""},
+		"pass/meant":               {"tmo", "", "verdict: deny, reasons: [unknown_key]", ""},
+		"fail/deny":                {"tmo", "", "verdict: deny", `the document has no user "tmo"; a case about a stranger expects reasons: [unknown_key]`},
+		"fail/deny-by-reason":      {"tmo", "", "verdict: deny, reasons: [rule_denies]", `no user "tmo"`},
+		"fail/history":             {"tom", history, "verdict: ask", `history 1: the document has no user "tmo"`},
+		"fail/history-of-stranger": {"tmo", history, "verdict: deny, reasons: [unknown_key]", `history 1: the document has no user "tmo"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc, files, cases := treasury(t, "name: x\nat: 2027-03-02T09:30:00Z\nuser: "+c.user+"\n"+c.history+
+				"transaction: {pay: {to: acme, amount: 5000 usdc}}\nexpect: {"+c.expect+"}")
+			o := trial.Run(t.Context(), doc, files, cases, cases.Cases[0])
+			if o.Passed != (c.want == "") || !strings.Contains(strings.Join(o.Faults, "; "), c.want) {
+				t.Errorf("passed %v with %v, want %q", o.Passed, o.Faults, c.want)
+			}
+		})
+	}
+}
+
 // TestTypedData: a case gives typed data as wallets do, and rules see what a
 // permit allows.
 func TestTypedData(t *testing.T) {

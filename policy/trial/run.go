@@ -2,6 +2,7 @@ package trial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +38,9 @@ func Run(ctx context.Context, doc *document.Document, files map[string]*document
 
 // Decide puts a case's history on record and decides on its request.
 func Decide(ctx context.Context, doc *document.Document, files map[string]*document.ListFile, cases *Cases, c Case) (Decision, Filing, error) {
+	if err := c.strangers(doc); err != nil {
+		return Decision{}, Filing{}, err
+	}
 	s, err := NewSandbox(doc, files)
 	if err != nil {
 		return Decision{}, Filing{}, err
@@ -57,6 +61,25 @@ func Decide(ctx context.Context, doc *document.Document, files map[string]*docum
 	}
 	d, err := bench.Explain(ctx, f, c.At.Time)
 	return d, f, err
+}
+
+// strangers finds users whom the document does not have: a misspelled one would be
+// denied for that alone, and in a history count for what no service approves. Who
+// means a stranger says so by the reason that is expected.
+func (c Case) strangers(doc *document.Document) error {
+	var faults []error
+	known := func(id string) bool {
+		return slices.ContainsFunc(doc.Users, func(u document.User) bool { return u.ID == id })
+	}
+	for i, earlier := range c.History {
+		if !known(earlier.User) {
+			faults = append(faults, fmt.Errorf("history %d: the document has no user %q", i+1, earlier.User))
+		}
+	}
+	if !known(c.User) && !slices.Contains(c.Expect.Reasons, document.CodeUnknownKey) {
+		faults = append(faults, fmt.Errorf("the document has no user %q; a case about a stranger expects reasons: [%s]", c.User, document.CodeUnknownKey))
+	}
+	return errors.Join(faults...)
 }
 
 // start is the time of the oldest request of a case.

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/internal/strictyaml"
 	"github.com/countersign/countersign/policy/document"
 )
 
@@ -85,6 +87,8 @@ func networkStep(err error) string {
 func fileStep(err error) string {
 	var file *fs.PathError
 	switch {
+	case errors.As(err, new(strictyaml.SyntaxError)):
+		return `put a text into quotes that begins with a sign such as ! & * @ [ { " or has ": " or " #" in it, and indent with spaces`
 	case errors.Is(err, document.ErrForm):
 		return "see how a document is written: countersign policy schema"
 	case !errors.As(err, &file):
@@ -140,6 +144,14 @@ var problemSteps = map[string]string{
 	"not_decidable":           "nothing: the approval service will reject it",
 	"vote_for_other_policy":   "the policy has changed: look at the request again and vote again",
 	"vote_not_of_this_time":   "check this machine's clock; the request may have ended",
+}
+
+// adviseRequest names the request where the next step is a command about it.
+func adviseRequest(err error, id string) error {
+	if next, ok := strings.CutSuffix(nextStep(err), " ID"); ok {
+		return advise(err, "%s %s", next, id)
+	}
+	return err
 }
 
 // approverSteps are those of the approval service that differ.

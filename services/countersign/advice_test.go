@@ -116,3 +116,16 @@ func TestEveryProblemHasANextStep(t *testing.T) {
 		}
 	}
 }
+
+// TestNextStepNamesTheRequest: what is to be run next can be run as it stands.
+func TestNextStepNamesTheRequest(t *testing.T) {
+	const id = "019400aa-0000-7000-8000-000000000001"
+	for code, want := range map[string]string{
+		"request_ended": "countersign request show " + id, "too_late": "countersign request show " + id, "no_vote_needed": "without people",
+	} {
+		err := adviseRequest(adviseApprover(&client.Problem{Problem: api.Problem{Code: code}}), id)
+		if next := nextStep(err); !strings.HasSuffix(next, want) || client.Code(err) != code {
+			t.Errorf("%s: %v, next: %s", code, err, next)
+		}
+	}
+}

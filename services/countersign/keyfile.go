@@ -78,19 +78,23 @@ func readKey(path string) (crypto.Signer, error) {
 	if path == "" {
 		return nil, advise(errors.New("no key file is given"), "name one with --key FILE; countersign key new makes one")
 	}
+	var loose error
 	if err := config.CheckPrivate(path); err != nil {
-		if errors.Is(err, config.ErrPermissions) {
-			return nil, advise(err, "run: chmod 600 %s", path)
+		if !errors.Is(err, config.ErrPermissions) {
+			return nil, adviseKey(err)
 		}
-		return nil, adviseKey(err)
+		loose = advise(err, "run: chmod 600 %s", path)
 	}
 	block, err := readPEM(path)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(block.Bytes)
-	if block.Type != pemPrivate {
+	switch {
+	case block.Type != pemPrivate: // first, for only a key is to be shut
 		return nil, adviseKey(fmt.Errorf("%s holds a %q, want a %q", path, block.Type, pemPrivate))
+	case loose != nil:
+		return nil, loose
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil { // what the parser says is of use to nobody

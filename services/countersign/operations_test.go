@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/x509"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/countersign/countersign/internal/cluster"
 	"github.com/countersign/countersign/internal/database"
+	"github.com/countersign/countersign/internal/loopback"
 	"github.com/countersign/countersign/internal/standin"
 )
 
@@ -37,7 +37,7 @@ func TestOperations(t *testing.T) {
 			}
 			e.Setenv("CONFIGS", configs)
 			for _, name := range []string{"PROPOSER_PORT", "APPROVAL_PORT"} {
-				e.Setenv(name, freePort(t))
+				e.Setenv(name, reservedPort(t))
 			}
 			ca, err := os.ReadFile(server.CAFile)
 			if err != nil {
@@ -67,14 +67,15 @@ func createDatabase(t *testing.T, server *cluster.Cluster) {
 	}
 }
 
-func freePort(t *testing.T) string {
+// reservedPort returns a port that nobody else gets until the test ends.
+func reservedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
+	t.Cleanup(func() { _ = port.Close() })
+	return fmt.Sprint(port.Number)
 }
 
 // issue makes what a company's certificate authority would: certificates for

@@ -171,6 +171,9 @@ func signDocument(raw []byte, genesisPath, predecessor, keyPath string) (string,
 		"see who is: countersign genesis show %s, and the section admins of the document in force (--predecessor)", genesisPath)
 }
 
+// adviceNoAdmins is for a document that names no admins where it must.
+const adviceNoAdmins = "write the section admins, with those of the document in force or with others, and have it signed again"
+
 // knownAdmins are those of the genesis document, of the document, and of the one
 // before it. Which of them are in force the services know.
 func knownAdmins(g message.Genesis, raw []byte, predecessor string) ([]message.Admin, error) {
@@ -183,6 +186,9 @@ func knownAdmins(g message.Genesis, raw []byte, predecessor string) ([]message.A
 		_, before, err := parsePolicy(predecessor)
 		if err != nil {
 			return nil, err
+		}
+		if err := doc.CheckAdmins(before, g); err != nil {
+			return nil, advise(fmt.Errorf("after %s: %w", predecessor, err), adviceNoAdmins)
 		}
 		documents = append(documents, before)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,7 +33,7 @@ type checkView struct {
 	Unchecked []string      `json:"unchecked,omitempty"`
 	Faults    []string      `json:"faults,omitempty"`
 	Warnings  []warningView `json:"warnings,omitempty"`
-	// Next says what the command was not given.
+	// Next says what the command was not given, and what it was given in vain.
 	Next string `json:"next,omitempty"`
 }
 
@@ -114,7 +115,9 @@ func (f checkFlags) check(path string) (v checkView, err error) {
 	for _, w := range report.Warnings {
 		v.Warnings = append(v.Warnings, warningView(w))
 	}
-	v.Next = d.missingList()
+	if v.Next = d.missingList(); v.Next == "" {
+		v.Next = strings.Join(d.unnamed(), "; ")
+	}
 	return v, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -23,6 +24,7 @@ type draft struct {
 	raw   []byte
 	doc   *document.Document
 	files map[string]*document.ListFile
+	given []listText // the files, in their order, without their bytes
 }
 
 // readDraft reads a document and the files of its lists.
@@ -43,6 +45,7 @@ func (d *draft) add(lists []string) error {
 			return err
 		}
 		d.files[text.file.SHA256()] = text.file
+		d.given = append(d.given, listText{path: name, file: text.file})
 	}
 	return nil
 }
@@ -80,15 +83,34 @@ func (d *draft) mend() string {
 	return "mend the document; countersign policy check " + d.path + " tells every fault"
 }
 
-// missingList says which file of a list is to be given; empty where all are.
+// missingList says which file of a list is to be given, and which of those that
+// are given are none of the document's; empty where all are there.
 func (d *draft) missingList() string {
 	for _, l := range d.doc.Lists {
 		if l.File != nil && d.files[l.File.SHA256] == nil {
-			return fmt.Sprintf("give --list FILE for each list that has a file, or correct its sha256 and entries: %s wants %s", l.ID, l.File.SHA256)
+			missing := fmt.Sprintf("give --list FILE for each list that has a file, or correct its sha256 and entries: %s", wants(l))
+			return strings.Join(append([]string{missing}, d.unnamed()...), "; ")
 		}
 	}
 	return ""
 }
+
+// unnamed says of each file that is given and that no list names which one it is.
+func (d *draft) unnamed() (out []string) {
+	for _, text := range d.given {
+		if !namesFile(d.doc, text.file.SHA256()) {
+			out = append(out, fmt.Sprintf("%s has the SHA-256 %s, which no list of the document names", text.path, text.file.SHA256()))
+		}
+	}
+	return out
+}
+
+func namesFile(doc *document.Document, digest string) bool {
+	return slices.ContainsFunc(doc.Lists, func(l document.List) bool { return l.File != nil && l.File.SHA256 == digest })
+}
+
+// wants says which file a list by file is.
+func wants(l document.List) string { return l.ID + " wants " + l.File.SHA256 }
 
 // listFlag adds --list.
 func listFlag(c *cobra.Command, lists *[]string) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,17 +145,21 @@ func (p publisher) verify(ctx context.Context, bundle message.PolicyBundle) (*do
 		return nil, adviseDatabase(err)
 	}
 	newest, quorum := holder.Newest(), holder.Quorum()
-	if active := holder.Active(); active != nil && active.Ref.Hash == message.Sum(bundle.Document) {
-		return active, nil // it is published, and the admins in force are those after it
-	}
-	if version, err := document.VersionOf(bundle.Document); err != nil {
+	version, err := document.VersionOf(bundle.Document)
+	switch {
+	case err != nil:
 		return nil, err
-	} else if version <= newest.Version { // an older one rests on other admins, which would be the fault that is told
+	case newest.Hash == message.Sum(bundle.Document): // it is published, and the admins in force are those after it
+		quorum = holder.Signers()
+	case version <= newest.Version: // an older one rests on other admins, which would be the fault that is told
 		return nil, advise(fmt.Errorf("version %d is not above version %d, which is published", version, newest.Version),
 			"raise the version, and have it signed again")
 	}
 	active, err := document.VerifySuccessor(bundle, quorum, d.Genesis, d.ID)
-	if err != nil {
+	switch {
+	case errors.Is(err, document.ErrNoAdmins):
+		return nil, advise(err, adviceNoAdmins)
+	case err != nil:
 		return nil, advise(err, "collect signatures of %d different admins in force over exactly these bytes, and of as many of those whom the document names as its threshold says: countersign policy sign", quorum.Threshold)
 	}
 	if active.Expired(time.Now()) {
@@ -165,6 +171,9 @@ func (p publisher) verify(ctx context.Context, bundle message.PolicyBundle) (*do
 // lists checks that each file that the document names is given or published, and
 // that no other is given.
 func (p publisher) lists(ctx context.Context, active *document.Active) (int, error) {
+	if err := p.unnamed(active); err != nil {
+		return 0, err
+	}
 	files := document.Lists{}
 	for _, l := range active.Lists {
 		if l.File == nil {
@@ -176,12 +185,33 @@ func (p publisher) lists(ctx context.Context, active *document.Active) (int, err
 		}
 		files[l.File.SHA256] = file
 	}
-	for digest, text := range p.files {
-		if files[digest] == nil {
-			return 0, advise(fmt.Errorf("%s: no list of the document has the SHA-256 %s", text.path, digest), "give the file that the admins have signed for")
+	return len(files), advise(active.Attach(files), "give the files that the admins have signed for, or correct the document and have it signed again")
+}
+
+// unnamed refuses a file that is given and that no list names: mostly it is
+// another one than was meant, which says more than that one is missing.
+func (p publisher) unnamed(active *document.Active) error {
+	for _, digest := range slices.Sorted(maps.Keys(p.files)) {
+		if !namesFile(active.Document, digest) {
+			return advise(fmt.Errorf("%s: no list of the document has the SHA-256 %s", p.files[digest].path, digest),
+				"give the files that the admins have signed for, and no others%s", wantedFiles(active.Lists))
 		}
 	}
-	return len(files), advise(active.Attach(files), "give the files that the admins have signed for, or correct the document and have it signed again")
+	return nil
+}
+
+// wantedFiles says which files lists name, behind a colon.
+func wantedFiles(lists []document.List) string {
+	var out []string
+	for _, l := range lists {
+		if l.File != nil {
+			out = append(out, wants(l))
+		}
+	}
+	if out == nil {
+		return ""
+	}
+	return ": " + strings.Join(out, ", ")
 }
 
 func (p publisher) list(ctx context.Context, l document.List) (*document.ListFile, error) {

@@ -201,7 +201,7 @@ func (a *app) requestCancel() *cobra.Command {
 			}
 			r, err := c.Cancel(cmd.Context(), args[0])
 			if err != nil {
-				return err
+				return adviseRequest(err, args[0])
 			}
 			return a.showRequest(r, !r.Ended())
 		},

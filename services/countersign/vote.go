@@ -137,7 +137,7 @@ func (a *app) vote(ctx context.Context, c *client.Approver, who approverIdentity
 	}
 	recorded, err := c.Vote(ctx, id, jws)
 	if err != nil {
-		return adviseApprover(fmt.Errorf("voting on request %s: %w", id, err))
+		return adviseRequest(adviseApprover(fmt.Errorf("voting on request %s: %w", id, err)), id)
 	}
 	v.Vote = &recorded
 	return a.show(v, func(w io.Writer) {
@@ -150,7 +150,7 @@ func (a *app) vote(ctx context.Context, c *client.Approver, who approverIdentity
 func examine(ctx context.Context, c *client.Approver, who approverIdentity, id string) (message.Vote, voteView, error) {
 	shown, err := c.Approval(ctx, id)
 	if err != nil {
-		return message.Vote{}, voteView{}, adviseApprover(err)
+		return message.Vote{}, voteView{}, adviseRequest(adviseApprover(err), id)
 	}
 	var envelope message.Envelope
 	if err := message.Decode(shown.Envelope, &envelope); err != nil {

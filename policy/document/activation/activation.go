@@ -133,6 +133,14 @@ func (h *Holder) Quorum() document.Quorum {
 	return h.past.next
 }
 
+// Signers returns the admins who were to sign the newest document that was
+// accepted: another bundle of it is judged by them.
+func (h *Holder) Signers() document.Quorum {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.past.before
+}
+
 // Newest returns the newest document that was accepted, whether or not it can be
 // used; zero before version 1.
 func (h *Holder) Newest() message.PolicyRef {

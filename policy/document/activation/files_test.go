@@ -153,6 +153,20 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestFileNotPublished: whoever carries a document reads whose turn it is.
+func TestFileNotPublished(t *testing.T) {
+	d, b := deploymenttest.New(t), newBoard()
+	h := activation.New(d.Genesis, d.ID, b, nil, activation.WithFiles(&shelf{}))
+	b.set(t, d.Policy(nil))
+	refresh(t, h, true, 1)
+	one := list(0, 3)
+	err := h.Examine(t.Context(), d.Policy(naming(2, one)))
+	want := "list sanctions: its file " + sum(one) + " is not published: an operator pushes the document with it (countersign policy push, --list FILE)"
+	if err == nil || err.Error() != want || errors.Is(err, activation.ErrAway) {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 // TestRunFollowsFiles: a file that comes after its document is soon seen.
 func TestRunFollowsFiles(t *testing.T) {
 	d, b := deploymenttest.New(t), newBoard()

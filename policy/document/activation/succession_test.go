@@ -88,6 +88,25 @@ func TestSuccession(t *testing.T) {
 	}
 }
 
+// TestSigners: another bundle of the newest document is judged by those who were
+// to sign it, not by those whom it names for the next.
+func TestSigners(t *testing.T) {
+	c, b := newChange(t), newBoard()
+	b.set(t, c.one, c.two)
+	h := c.holder(b)
+	refresh(t, h, true, 2)
+	again := c.Sign(c.two.Document, c.Admins[1], c.Admins[2], c.dan, c.eve)
+	if _, err := document.VerifySuccessor(again, h.Signers(), c.Genesis, c.ID); err != nil {
+		t.Error(err)
+	}
+	if _, err := document.VerifySuccessor(again, h.Quorum(), c.Genesis, c.ID); err == nil {
+		t.Error("those after it judge it too")
+	}
+	if q := c.holder(newBoard()).Signers(); q.Threshold != 0 || len(q.Admins) != 0 {
+		t.Errorf("before version 1: %+v", q)
+	}
+}
+
 // TestSuccessionLater: a document that does not verify yet does when the one
 // arrives that introduces its admins.
 func TestSuccessionLater(t *testing.T) {

@@ -10,6 +10,18 @@ import (
 	"github.com/countersign/countersign/queue"
 )
 
+// unpublished says that a list's file is not there yet, and how it gets there.
+type unpublished struct {
+	file document.File
+	error
+}
+
+func (e unpublished) Error() string {
+	return "its file " + e.file.SHA256 + " is not published: an operator pushes the document with it (countersign policy push, --list FILE)"
+}
+
+func (e unpublished) Unwrap() error { return e.error }
+
 // errNoFiles says that a service that looks accounts up does not know where the
 // files are.
 var errNoFiles = errors.New("the document names files of lists, and this service reads none")
@@ -88,7 +100,10 @@ func (h *Holder) file(ctx context.Context, f document.File) (*document.ListFile,
 		return known, nil
 	}
 	n, err := h.files.Notice(ctx, queue.TopicList, f.SHA256)
-	if err != nil {
+	switch {
+	case errors.Is(err, queue.ErrNoNotice):
+		return nil, unpublished{f, err}
+	case err != nil:
 		return nil, err
 	}
 	file, err := document.ReadList(n.Body)
