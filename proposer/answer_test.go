@@ -93,10 +93,7 @@ func TestTooManyWaiters(t *testing.T) {
 	done := make(chan answer, 1)
 	r := w.signed(first, w.d.UserKey, w.token(deploymenttest.User, nil), "Prefer", "wait=60")
 	go func() { done <- w.do(w.client(false), r) }()
-	for !m.has(statementID(t, first)) {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(20 * time.Millisecond) // the first takes its place right after its commit
+	w.waitFor(func() bool { return proposer.Waits(w.server) == 1 })
 	a := w.propose(w.statement(), "Prefer", "wait=60")
 	wantRequest(t, a, http.StatusAccepted)
 	if a.header.Get("Preference-Applied") != "" {
@@ -442,7 +439,7 @@ func TestCallerGoesAway(t *testing.T) {
 // waitFor looks until a condition holds.
 func (w *world) waitFor(condition func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			w.t.Fatal("it does not happen")
 		}

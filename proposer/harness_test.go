@@ -153,6 +153,8 @@ type world struct {
 	logs    *standin.Log
 	stop    context.CancelFunc
 	stopped chan error
+
+	listener *net.TCPListener
 }
 
 // backend is what lies behind the API: a real queue or one that the test
@@ -197,6 +199,7 @@ func start(t testing.TB, b backend, edit func(*proposer.Config)) *world {
 func (w *world) serve() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(w.t, err)
+	w.listener = listener.(*net.TCPListener)
 	w.url = "https://" + listener.Addr().String()
 	certificate := w.ca.Issue(w.t, "proposer", w.clock.Now().Add(-time.Minute), w.clock.Now().Add(24*time.Hour), x509.ExtKeyUsageServerAuth)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -334,12 +334,13 @@ func TestQueueOutOfReach(t *testing.T) {
 }
 
 // TestTokenNeverReachesQueue looks for the token in everything that was
-// submitted.
+// submitted, and for what stands in other headers: none of that can be part of
+// random base64.
 func TestTokenNeverReachesQueue(t *testing.T) {
 	b, m := memoryBackend(t)
 	w := start(t, b, nil)
 	token := w.token(deploymenttest.User, nil)
-	a := w.do(w.client(false), w.signed(w.statement(), w.d.UserKey, token, "Cookie", "session=abc", "X-Secret", "xyz"))
+	a := w.do(w.client(false), w.signed(w.statement(), w.d.UserKey, token, "Cookie", "session=abc", "X-Secret", "secret of a header"))
 	wantRequest(t, a, http.StatusAccepted)
 	all := fmt.Sprintf("%s", m.batches)
 	var bodies strings.Builder
@@ -348,7 +349,7 @@ func TestTokenNeverReachesQueue(t *testing.T) {
 			bodies.Write(s.Body)
 		}
 	}
-	for _, secret := range []string{token, token[len(token)-20:], "session=abc", "xyz"} {
+	for _, secret := range []string{token, token[len(token)-20:], "session=abc", "secret of a header"} {
 		if strings.Contains(all, secret) || strings.Contains(bodies.String(), secret) || strings.Contains(w.logs.String(), secret) {
 			t.Fatalf("%q left the proposer", secret)
 		}

@@ -178,7 +178,7 @@ func TestAttackKillBetweenIntentAndResult(t *testing.T) {
 	var deliveries atomic.Int32
 	done := make(chan []uuid.UUID, 1)
 	g := gatherer(10*time.Millisecond, epochA, "fraud")
-	g.Lease = 50 * time.Millisecond
+	g.Lease = 2 * time.Second // one that ends while its owner lives makes a third delivery
 	f.gather(signing, g, func(_ context.Context, batch []queue.Gathered) (queue.Work, error) {
 		id := batch[0].Request
 		work := queue.Work{
@@ -241,7 +241,9 @@ func TestTwoGatherersGiveOneResult(t *testing.T) {
 	for range 2 {
 		signing := f.queue("signing")
 		inner := finishing(signing)
-		f.gather(signing, gatherer(20*time.Millisecond, epochA, "fraud"), func(ctx context.Context, batch []queue.Gathered) (queue.Work, error) {
+		g := gatherer(20*time.Millisecond, epochA, "fraud")
+		g.Lease = time.Minute // longer than this test: both live
+		f.gather(signing, g, func(ctx context.Context, batch []queue.Gathered) (queue.Work, error) {
 			handled.Add(int32(len(batch)))
 			return inner(ctx, batch)
 		})

@@ -34,7 +34,7 @@ func TestEntriesAreWrittenWithTheirSteps(t *testing.T) {
 		return nil
 	}
 	g := queue.Gatherer{
-		Consumer: queue.Consumer{Name: "signing"}, Senders: []string{"fraud"},
+		Consumer: queue.Consumer{Name: "signing", Lease: time.Minute}, Senders: []string{"fraud"},
 		Epochs: func() []message.EpochID { return []message.EpochID{{1}} },
 	}
 	err := q.Gather(ctx, g, func(context.Context, []queue.Gathered) (queue.Work, error) {

@@ -40,19 +40,28 @@ func TestWatch(t *testing.T) {
 }
 
 // TestSystemWatch: the zero value goes by the system's clocks, and Sure keeps up
-// with a wall clock that nobody sets.
+// with a wall clock that nobody sets. Where the machine sets its own clock
+// meanwhile, or stops the test between its readings of two clocks, that shows as
+// well: of many watches most are spared.
 func TestSystemWatch(t *testing.T) {
-	var w clock.Watch
-	began := time.Now()
-	w.Read()
-	time.Sleep(20 * time.Millisecond)
-	m := w.Read()
-	passed := time.Since(began)
-	if m.Elapsed < 20*time.Millisecond || m.Elapsed > passed {
-		t.Errorf("%v have elapsed, of at most %v", m.Elapsed, passed)
+	var lag, lead time.Duration
+	for range 50 {
+		var w clock.Watch
+		began := time.Now()
+		w.Read()
+		time.Sleep(20 * time.Millisecond)
+		m := w.Read()
+		passed := time.Since(began)
+		if m.Elapsed < 20*time.Millisecond || m.Elapsed > passed {
+			t.Fatalf("%v have elapsed, of at most %v", m.Elapsed, passed)
+		}
+		lag, lead = m.Wall.Sub(m.Sure), m.Late.Sub(m.Wall)
+		if lag < 0 || lead < 0 {
+			break
+		}
+		if lag <= 10*time.Millisecond && lead <= 10*time.Millisecond {
+			return
+		}
 	}
-	// A step of the machine's own clock meanwhile would show here as well.
-	if lag, lead := m.Wall.Sub(m.Sure), m.Late.Sub(m.Wall); lag < 0 || lag > 10*time.Millisecond || lead < 0 || lead > 10*time.Millisecond {
-		t.Errorf("sure is %v behind, late %v ahead", lag, lead)
-	}
+	t.Errorf("sure is %v behind, late %v ahead", lag, lead)
 }

@@ -169,7 +169,7 @@ func TestFullDisk(t *testing.T) {
 				time.Sleep(wrongFor())
 				w.checkRefused(ctx, d)
 				if panics {
-					w.checkNotReady(ctx)
+					w.checkNotReady(ctx, d)
 				}
 				d.free()
 			})
@@ -277,11 +277,22 @@ func (w *world) checkRefused(ctx context.Context, d disk) {
 	}
 }
 
-// checkNotReady: each service says that it is not ready, and why.
-func (w *world) checkNotReady(ctx context.Context) {
+// checkNotReady: each service says that it is not ready, and why. Readiness may be
+// of a moment before, and with what is dropped meanwhile PostgreSQL may have come
+// up for a moment: that is filled again.
+func (w *world) checkNotReady(ctx context.Context, d disk) {
 	w.Helper()
 	for _, service := range services {
-		if status, body := w.readiness(ctx, service); status != http.StatusServiceUnavailable || !strings.Contains(body, `"code"`) {
+		says := func() (int, string, bool) {
+			status, body := w.readiness(ctx, service)
+			return status, body, status == http.StatusServiceUnavailable && strings.Contains(body, `"code"`)
+		}
+		status, body, unready := says()
+		for end := time.Now().Add(20 * time.Second); !unready && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			d.fill()
+			status, body, unready = says()
+		}
+		if !unready {
 			w.Errorf("%s: readiness is %d %s", service, status, body)
 		}
 	}

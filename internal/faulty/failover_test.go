@@ -1,6 +1,7 @@
 package faulty_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -110,25 +111,49 @@ func (w *world) databaseURL() *url.URL {
 // does.
 func killServer(t *testing.T, pid int) {
 	t.Helper()
-	children, err := exec.Command("pgrep", "-P", strconv.Itoa(pid)).Output()
-	if err != nil || pid <= 1 {
-		t.Errorf("finding the backends of process %d: %v", pid, err)
+	if pid <= 1 {
+		t.Error("PostgreSQL does not run")
 		return
 	}
+	// Stopped, it begins no backend that is not found.
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	awaitProcess(t, pid, "stop", func() bool { return strings.Contains("TtZX", processState(pid)) })
+	children, err := exec.Command("pgrep", "-P", strconv.Itoa(pid)).Output()
 	_ = syscall.Kill(pid, syscall.SIGKILL)
+	if err != nil {
+		t.Errorf("finding the backends of process %d: %v", pid, err)
+	}
+	// Another server refuses to start while a backend has its memory, and while the
+	// id is taken, also by one whose parent has not heard of its end.
 	for _, child := range strings.Fields(string(children)) {
 		if n, err := strconv.Atoi(child); err == nil {
 			_ = syscall.Kill(n, syscall.SIGKILL)
+			awaitProcess(t, n, "end", func() bool { return strings.Contains("ZX", processState(n)) })
 		}
 	}
-	// Another server refuses to start while the id is taken, also by one whose
-	// parent has not heard of its end.
-	for deadline := time.Now().Add(time.Minute); syscall.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
+	awaitProcess(t, pid, "end", func() bool { return syscall.Kill(pid, 0) != nil })
+}
+
+// awaitProcess waits until a process has done what it is to do.
+func awaitProcess(t *testing.T, pid int, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Errorf("process %d does not end", pid)
+			t.Errorf("process %d does not %s", pid, what)
 			return
 		}
 	}
+}
+
+// processState is the letter for the state of a process (proc_pid_stat(5)); X if
+// there is none.
+func processState(pid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	state, _, _ := strings.Cut(string(bytes.TrimSpace(b[bytes.LastIndexByte(b, ')')+1:])), " ")
+	if state == "" {
+		return "X"
+	}
+	return state
 }
 
 func openCluster(t *testing.T, c *cluster.Cluster) *sql.DB {

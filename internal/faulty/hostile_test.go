@@ -156,7 +156,8 @@ const (
 	hostileLifetime  = 8 * time.Second
 )
 
-// round lets requests run while the table is spoilt.
+// round lets requests run while the table is spoilt: for a moment, and for as
+// long as requests live where there are columns that were never changed.
 func (h *hostile) round() {
 	h.lifetime = hostileLifetime
 	ctx, cancel := context.WithTimeout(h.Context(), hostileLifetime+4*time.Second)
@@ -171,11 +172,15 @@ func (h *hostile) round() {
 		h.begin(ctx, &running, othersInRound, func(ctx context.Context) { h.refused(ctx, what()) })
 		h.banned += othersInRound
 	}
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && ctx.Err() == nil; {
+	for began := time.Now(); h.goesOn(time.Since(began)) && ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
 		h.spoil()
-		time.Sleep(2 * time.Millisecond)
 	}
 	running.Wait()
+}
+
+// goesOn says whether the spoiling that has taken so long is to go on.
+func (h *hostile) goesOn(took time.Duration) bool {
+	return took < 2*time.Second || (took < hostileLifetime && len(h.unchanged()) > 0)
 }
 
 // begin sends requests of one kind; some when the spoiling is under way already.
@@ -289,10 +294,28 @@ func (h *hostile) checkSigned(r api.Request, nonce int64) error {
 	return nil
 }
 
+// unchanged are the columns that were never changed, sorted.
+func (h *hostile) unchanged() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(h.columns)), func(column string) bool { return h.tried["changed "+column] > 0 })
+}
+
+// choose picks a mutation and a column at random; every other time one that was
+// never changed, so that none is left to chance.
+func (h *hostile) choose() (kind, column string) {
+	if rand.IntN(100) == 0 {
+		return "put back", ""
+	}
+	if left := h.unchanged(); len(left) > 0 && rand.IntN(2) == 0 {
+		return "changed", left[rand.IntN(len(left))]
+	}
+	weights := []string{"changed", "changed", "changed", "changed", "swapped", "swapped", "deleted", "inserted", "kept", "kept"}
+	names := slices.Sorted(maps.Keys(h.columns))
+	return weights[rand.IntN(len(weights))], names[rand.IntN(len(names))]
+}
+
 // spoil does one mutation at random.
 func (h *hostile) spoil() {
-	names := slices.Sorted(maps.Keys(h.columns))
-	column := names[rand.IntN(len(names))]
+	kind, column := h.choose()
 	kinds := map[string]string{
 		"changed":  h.change(column),
 		"swapped":  h.swap(column),
@@ -300,11 +323,6 @@ func (h *hostile) spoil() {
 		"inserted": fmt.Sprintf("INSERT INTO countersign.%[1]s OVERRIDING SYSTEM VALUE SELECT * FROM copy.%[1]s ORDER BY random() LIMIT 1 ON CONFLICT DO NOTHING", h.table),
 		"kept":     fmt.Sprintf("INSERT INTO copy.%[1]s SELECT * FROM countersign.%[1]s ORDER BY random() LIMIT 1", h.table),
 		"put back": fmt.Sprintf("WITH gone AS (DELETE FROM countersign.%[1]s) INSERT INTO countersign.%[1]s OVERRIDING SYSTEM VALUE SELECT DISTINCT ON (%[2]s) * FROM copy.%[1]s ON CONFLICT DO NOTHING", h.table, h.key()),
-	}
-	weights := []string{"changed", "changed", "changed", "changed", "swapped", "swapped", "deleted", "inserted", "kept", "kept"}
-	kind := weights[rand.IntN(len(weights))]
-	if rand.IntN(100) == 0 {
-		kind = "put back"
 	}
 	done, err := h.db.Exec(kinds[kind])
 	if err != nil {
@@ -411,10 +429,8 @@ func (h *hostile) report() {
 		total += h.tried[kind]
 		lines = append(lines, fmt.Sprintf("%s %d", kind, h.tried[kind]))
 	}
-	for column := range h.columns {
-		if h.tried["changed "+column] == 0 {
-			h.Errorf("column %s was never changed", column)
-		}
+	for _, column := range h.unchanged() {
+		h.Errorf("column %s was never changed", column)
 	}
 	h.Logf("%s: %d mutations: %s", h.table, total, strings.Join(lines, ", "))
 	page.hostile.add(h.table, total, strings.Join(lines, ", "), h.sent, h.ended.Load(), h.banned, h.broken.Load())

@@ -89,9 +89,14 @@ func (w *world) apart(c clocks, s skew) {
 	go func() {
 		defer close(done)
 		time.Sleep(2 * wrongFor())
+		if s.signs() {
+			soon, cancel := context.WithTimeout(ctx, endWithin)
+			w.awaitResults(soon, before+requests)
+			cancel()
+		}
 		meanwhile = w.results() - before
-		if why := w.complaints(ctx); !s.signs() && s.service != "proposer" && len(why) == 0 {
-			w.Error("nobody says why nothing is signed")
+		if !s.signs() && s.service != "proposer" {
+			w.awaitComplaint(ctx)
 		}
 		c.set(w.T, 0, s.service)
 		again = w.awaitMore(ctx, before+requests)
@@ -106,6 +111,17 @@ func (w *world) apart(c clocks, s skew) {
 	}
 	w.checkNothingLost()
 	page.clocks.add(s.service, fmt.Sprintf("is off by %+.0f s from its start, then right", s.by.Seconds()), requests, signed, rejected, meanwhile, again)
+}
+
+// awaitComplaint waits until somebody says why nothing is signed.
+func (w *world) awaitComplaint(ctx context.Context) {
+	w.Helper()
+	for end := time.Now().Add(20 * time.Second); len(w.complaints(ctx)) == 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Error("nobody says why nothing is signed")
+			return
+		}
+	}
 }
 
 // complaints are the services that are not ready and the notes on requests that

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/countersign/countersign/internal/loopback"
 	"github.com/countersign/countersign/internal/standin"
 	"github.com/countersign/countersign/proposer/token"
 )
@@ -34,10 +34,11 @@ const (
 )
 
 // quick is a timing in which things happen while a test looks on. What a test
-// does not name does not happen by itself.
+// does not name does not happen by itself, and no issuer that answers is given up
+// because the machine is busy.
 var quick = token.Timing{
 	Refresh: time.Hour, Pause: 20 * time.Millisecond, Retry: 20 * time.Millisecond, Poll: 10 * time.Millisecond,
-	Fetch: 5 * time.Second, Wait: 5 * time.Second,
+	Fetch: patience, Wait: patience,
 }
 
 // signer is one key of an issuer.
@@ -196,6 +197,15 @@ func (p *provider) publish(signers ...signer) {
 	p.keys = keySet(keys...)
 }
 
+// readAgain waits until a verifier that reads at intervals has read what was
+// published before. Of the readings that are counted from now on the first may
+// bring what was published earlier, and the last is still on its way.
+func (p *provider) readAgain() {
+	p.t.Helper()
+	read := p.keysRead.Load()
+	eventually(p.t, "the keys are read again", func() bool { return p.keysRead.Load() >= read+3 })
+}
+
 // answers replaces the provider's answers; nil: the right one.
 func (p *provider) answers(discovery, jwks http.HandlerFunc) {
 	p.mu.Lock()
@@ -312,13 +322,13 @@ func keyFile(t testing.TB, content []byte) string {
 	return path
 }
 
-// unusedAddress returns an address where nothing listens.
+// unusedAddress returns an address where nothing listens, unless the test does.
 func unusedAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.Reserve()
 	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { _ = port.Close() })
+	return port.Addr
 }
 
 func must(t testing.TB, err error) {

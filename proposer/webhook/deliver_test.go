@@ -223,10 +223,14 @@ func TestSlowReceiverHoldsUpNobody(t *testing.T) {
 	quick := w.receive(nil)
 	w.set(hook("slow", slow.URL), hook("quick", quick.URL))
 	w.start()
-	w.end(message.StatusSigned, w.submit("alice", 60)...)
+	list := w.submit("alice", 60)
+	begun := time.Now()
+	w.end(message.StatusSigned, list...)
 	w.until("the others", func() bool { return quick.deduplicated() == 60 && w.tasks("consumer = 'webhook:quick'") == 0 })
-	if n := len(slow.all()); n == 0 || n > 16 {
-		t.Errorf("%d messages are on their way to the slow one, want 1 to 16", n)
+	// Each of 16 is given up after 15 s, and leaves its place to another.
+	n := len(slow.all())
+	if most := 16 * (1 + int(time.Since(begun)/(14*time.Second))); n == 0 || n > most {
+		t.Errorf("%d messages are on their way to the slow one, want 1 to %d", n, most)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"github.com/countersign/countersign/internal/config"
 	"github.com/countersign/countersign/internal/database/databasetest"
 	"github.com/countersign/countersign/internal/deploymenttest"
+	"github.com/countersign/countersign/internal/loopback"
 	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/policy/approval"
@@ -79,10 +79,10 @@ func (s *stage) config(service string) config.Service {
 		s.must(err)
 		s.must(branch.Write(at(name)))
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	health, err := loopback.Reserve()
 	s.must(err)
-	s.health[service] = l.Addr().String()
-	s.must(l.Close())
+	s.Cleanup(func() { _ = health.Close() })
+	s.health[service] = health.Addr
 	c := s.db.Cluster.Config(s.db.Name)
 	return config.Service{
 		Development: true, Genesis: at("genesis.json"), Health: s.health[service],
