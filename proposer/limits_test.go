@@ -135,6 +135,8 @@ func TestAttackBacklogFillsMemory(t *testing.T) {
 		send(alice)
 	}
 	wantProblem(t, <-done, proposer.CodeRateLimited) // none else is answered yet
+	// Of what arrives later more would be taken: the first are written by then.
+	w.waitFor(func() bool { return 1+len(done)+proposer.Waiting(w.server) == 20 })
 	waiting := proposer.Waiting(w.server)
 	send(other)
 	w.waitFor(func() bool { return proposer.Waiting(w.server) > waiting })

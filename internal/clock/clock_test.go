@@ -42,10 +42,11 @@ func TestWatch(t *testing.T) {
 // TestSystemWatch: the zero value goes by the system's clocks, and Sure keeps up
 // with a wall clock that nobody sets. Where the machine sets its own clock
 // meanwhile, or stops the test between its readings of two clocks, that shows as
-// well: of many watches most are spared.
+// well: most of many watches are spared.
 func TestSystemWatch(t *testing.T) {
-	var lag, lead time.Duration
-	for range 50 {
+	const watches = 21
+	kept := 0
+	for range watches {
 		var w clock.Watch
 		began := time.Now()
 		w.Read()
@@ -55,13 +56,15 @@ func TestSystemWatch(t *testing.T) {
 		if m.Elapsed < 20*time.Millisecond || m.Elapsed > passed {
 			t.Fatalf("%v have elapsed, of at most %v", m.Elapsed, passed)
 		}
-		lag, lead = m.Wall.Sub(m.Sure), m.Late.Sub(m.Wall)
+		lag, lead := m.Wall.Sub(m.Sure), m.Late.Sub(m.Wall)
 		if lag < 0 || lead < 0 {
-			break
+			t.Fatalf("sure is %v behind, late %v ahead", lag, lead)
 		}
 		if lag <= 10*time.Millisecond && lead <= 10*time.Millisecond {
-			return
+			kept++
 		}
 	}
-	t.Errorf("sure is %v behind, late %v ahead", lag, lead)
+	if kept <= watches/2 {
+		t.Errorf("%d of %d watches keep up", kept, watches)
+	}
 }

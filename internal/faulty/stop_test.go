@@ -15,9 +15,9 @@ import (
 )
 
 // stopsWithin is how long a service may take to end after SIGTERM: answers and
-// new connections are waited for, at most 5 s, and then it must be gone before
-// container engines kill it (docker stop: 10 s).
-const stopsWithin = 10 * time.Second
+// new connections are waited for, at most 5 s, and then it must be gone well
+// before container engines kill it (docker stop: 10 s).
+const stopsWithin = 8 * time.Second
 
 // TestStoppedUnderLoad: SIGTERM ends one service after the other while transfers
 // are under way: each ends soon, with exit code 0, and leaves no lease behind that

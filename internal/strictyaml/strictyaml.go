@@ -4,8 +4,8 @@
 // without a name of this program.
 //
 // It fails closed: an unknown or repeated key, a value of another form, a
-// character that cannot be seen or a second document is an error. It trusts nothing in the file, keeps no state,
-// and knows no file's meaning.
+// character that cannot be seen or a second document is an error. It trusts
+// nothing in the file, keeps no state, and knows no file's meaning.
 package strictyaml
 
 import (
@@ -32,12 +32,26 @@ var (
 	ErrNotUTF8 = errors.New("it is not UTF-8")
 )
 
-// Visible checks that a text reads the same to a person and to every program: it
-// is UTF-8, its lines end with "\n" or "\r\n", and all else in it can be seen. To
-// this YAML decoder a line also ends at U+0085, U+2028, U+2029 and a lone "\r",
-// so that what an editor shows as the rest of a comment would count; and
-// other characters turn the direction of a text, or are not shown at all.
-func Visible(raw []byte) error {
+// Lines checks that a text has the same lines to a person and to every program: it
+// is UTF-8, and its lines end with "\n" or "\r\n". To this YAML decoder one also
+// ends at U+0085, U+2028, U+2029 and a lone "\r", so that what an editor shows as
+// the rest of a comment would count.
+func Lines(raw []byte) error {
+	return seen(raw, func(r rune) bool { return strings.ContainsRune("\r\u0085\u2028\u2029", r) })
+}
+
+// Visible checks that a text has the same Lines and words to a person and to every
+// program: all in it can be seen, and keeps the direction of the text.
+func Visible(raw []byte) error { return seen(raw, unseen) }
+
+// unseen are characters that do not print, or print nothing.
+func unseen(r rune) bool {
+	const braille, notehead = 0x2800, 0x1d159 // that are blank
+	return !unicode.IsPrint(r) || r == braille || r == notehead ||
+		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+func seen(raw []byte, refused func(rune) bool) error {
 	if !utf8.Valid(raw) {
 		return ErrNotUTF8
 	}
@@ -47,7 +61,7 @@ func Visible(raw []byte) error {
 		case r == '\n':
 			line++
 		case r == '\t', r == '\r' && bytes.HasPrefix(raw[i+1:], []byte{'\n'}):
-		case !unicode.IsPrint(r):
+		case refused(r):
 			return fmt.Errorf("line %d: character %U: %w", line, r, ErrUnseen)
 		}
 	}

@@ -73,12 +73,16 @@ func valueOf(mapping *yaml.Node, key string) *yaml.Node {
 }
 
 // parseForm looks at the node tree, where aliases and tags are still visible,
-// and returns it.
+// and returns it. A document of an earlier release must pass it to keep its place
+// in the succession: what it did not refuse then it does not refuse now.
 func parseForm(raw []byte) (*yaml.Node, error) {
 	if len(raw) > MaxDocument {
 		return nil, fmt.Errorf("%w: %d bytes exceed %d", ErrForm, len(raw), MaxDocument)
 	}
-	if err := strictyaml.Visible(raw); err != nil {
+	if bytes.HasPrefix(raw, []byte("\ufeff")) {
+		return nil, fmt.Errorf("%w: it begins with a byte order mark", ErrForm)
+	}
+	if err := strictyaml.Lines(raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(raw))

@@ -89,6 +89,8 @@ func fileStep(err error) string {
 	switch {
 	case errors.As(err, new(strictyaml.SyntaxError)):
 		return `put a text into quotes that begins with a sign such as ! & * @ [ { " or has ": " or " #" in it, and indent with spaces`
+	case errors.Is(err, strictyaml.ErrUnseen):
+		return "take the character out; cat -A FILE shows where it stands"
 	case errors.Is(err, document.ErrForm):
 		return "see how a document is written: countersign policy schema"
 	case !errors.As(err, &file):

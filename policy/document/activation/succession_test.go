@@ -304,19 +304,42 @@ func TestExpiredAdminsStay(t *testing.T) {
 	refresh(t, c.holder(b, activation.WithClock(k.Now)), true, 4)
 }
 
+// ofEarlierRelease is a document of version 2 that this release does not sign.
+func ofEarlierRelease(t *testing.T, d *deploymenttest.Deployment, raw []byte) message.PolicyBundle {
+	t.Helper()
+	bundle := message.PolicyBundle{Document: raw}
+	for _, admin := range d.Admins {
+		compact, err := message.SignEd25519(message.TypPolicySignature, deploymenttest.JWK(t, admin).Thumbprint(), admin,
+			message.PolicySignature{Version: message.Version, Deployment: d.ID, Policy: message.PolicyRef{Version: 2, Hash: message.Sum(raw)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundle.Signatures = append(bundle.Signatures, string(compact))
+	}
+	return bundle
+}
+
 // TestUnreadableIsHistory: a signed document that this release cannot use is
 // passed over, and what comes after it counts, also where it is the floor.
 func TestUnreadableIsHistory(t *testing.T) {
-	d, b := deploymenttest.New(t), newBoard()
-	bad := signed(t, d, 2, func(x *document.Document) { x.Approval.Quorum = 9 }, d.Admins...)
-	h := activation.New(d.Genesis, d.ID, b, nil)
-	h.RequireAtLeast(refOf(bad, 2))
-	b.set(t, d.Policy(nil))
-	refresh(t, h, false, 0)
-	b.set(t, d.Policy(nil), bad)
-	refresh(t, h, true, 1)
-	b.set(t, d.Policy(nil), bad, d.Policy(version(3)))
-	refresh(t, h, true, 3)
+	d := deploymenttest.New(t)
+	second := d.Policy(version(2)).Document
+	for name, bad := range map[string]message.PolicyBundle{
+		"invalid": signed(t, d, 2, func(x *document.Document) { x.Approval.Quorum = 9 }, d.Admins...),
+		"unseen":  ofEarlierRelease(t, d, append(bytes.Clone(second), "# at most 10\u00a0000\n"...)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBoard()
+			h := activation.New(d.Genesis, d.ID, b, nil)
+			h.RequireAtLeast(refOf(bad, 2))
+			b.set(t, d.Policy(nil))
+			refresh(t, h, false, 0)
+			b.set(t, d.Policy(nil), bad)
+			refresh(t, h, true, 1)
+			b.set(t, d.Policy(nil), bad, d.Policy(version(3)))
+			refresh(t, h, true, 3)
+		})
+	}
 }
 
 // TestRunAfterRequire: a floor that was not reached is looked for at once.
