@@ -67,7 +67,7 @@ type checker struct {
 	mentioned map[string]bool // string literals of all conditions
 	faulty    bool
 	open      int // sections that allow all that is granted
-	cases     int // that were gone through
+	steps     int // that questions took
 }
 
 func (c *checker) warn(role, rule, code, format string, args ...any) {
@@ -168,8 +168,9 @@ func (c *checker) view(s *Set, r *rule) view {
 		rule: r, whole: r.source.text(root), constant: s.constantOf(r),
 		yes: r.source.formula(root, true), no: r.source.formula(root, false),
 	}
-	_, why := r.source.fails(root)
-	v.fails = why != "" || v.source.looksAtKind() // what it then reads is not known
+	// A value that does not hang on the request is there even where a part fails; what a
+	// condition reads that looks at the kind is not known.
+	v.fails = v.constant != types.True && (!r.source.certain(root) || r.source.looksAtKind())
 	switch {
 	case v.constant == types.True, v.constant == nil && !v.fails && c.never(nil, v.no):
 		v.constant, v.yes, v.no = types.True, formula{all: true}, formula{}
@@ -235,7 +236,7 @@ func (c *checker) single(role string, v view) {
 	}
 	c.kinds(role, v)
 	if sum := v.source.leavesOut(); sum != "" {
-		c.warn(role, v.ID, WarnLeftOut, "it bounds %s, which never contains the request itself: one of any amount passes; add %s",
+		c.warn(role, v.ID, WarnLeftOut, "it bounds %s, which never contains the request itself: this rule lets one of any amount pass; add %s",
 			sum, map[bool]string{true: "amount_to(...)", false: "amount_of(...)"}[sum == "history.sum_to"])
 	}
 	for _, found := range v.source.strange {

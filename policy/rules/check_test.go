@@ -213,7 +213,7 @@ func TestKindsOfFunctions(t *testing.T) {
 }
 
 // TestLimitWithoutTheRequest: a limit for a sum of the past that leaves out the request
-// lets one of any amount pass.
+// lets one of any amount pass, as far as the one rule goes.
 func TestLimitWithoutTheRequest(t *testing.T) {
 	const sum = `history.sum("wallet", asset("eth"), duration("24h"))`
 	for name, c := range map[string]struct {
@@ -237,9 +237,16 @@ func TestLimitWithoutTheRequest(t *testing.T) {
 		"deny who paid little": {deny(sum + ` < units("eth", "100")`), false},
 		"what is left":         {deny(`units("eth", "100") - ` + sum + ` > 5`), false},
 		"a count":              {deny(`history.count("wallet", duration("1h")) >= 20`), false},
+		"without amounts":      {document.Rule{Effect: document.EffectDeny, Kinds: []message.Kind{message.KindWalletCreate}, When: `history.sum("user", asset("eth"), duration("24h")) > 100`}, false},
+		"also without amounts": {document.Rule{Effect: document.EffectDeny, Kinds: []message.Kind{message.KindWalletCreate, message.KindEthereumMessage}, When: `history.sum("user", asset("eth"), duration("24h")) > 100`}, true},
+		"of all kinds":         {document.Rule{Effect: document.EffectDeny, When: `history.sum("user", asset("eth"), duration("24h")) > 100`}, true},
 		"two sums compared":    {deny(sum + ` > history.sum("wallet", asset("eth"), duration("1h"))`), false},
 	} {
-		found := warnings(of("a", c.rule))
+		if c.rule.ID != "" {
+			c.rule.Kinds = transactions
+		}
+		c.rule.ID = "a"
+		found := warnings(c.rule)
 		if slices.Contains(found, "request_left_out a") != c.want || slices.Contains(found, "rules_faulty ") {
 			t.Errorf("%s: warned %q", name, found)
 		}

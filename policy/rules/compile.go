@@ -167,13 +167,27 @@ func (s *Set) plain(text string) string {
 	text = strings.NewReplacer(" (in container '')", "", "Syntax error: ", "", "<EOF>", "end of the condition").Replace(text)
 	return overload.ReplaceAllStringFunc(text, func(found string) string {
 		parts := overload.FindStringSubmatch(found)
-		name, given := strings.Trim(parts[1], "_"), celTypes.Replace(parts[2])
+		name, given := strings.Trim(parts[1], "_"), strings.TrimSuffix(celTypes.Replace(parts[2]), ".()")
+		if of, receiver := s.askedOf(name, given); of != receiver {
+			return name + " is asked of a " + of + ", not of a " + receiver
+		}
 		return name + " does not take " + given + s.taken(name, given)
 	})
 }
 
 // celTypes are the names of CEL's types as conditions have them.
 var celTypes = strings.NewReplacer("google.protobuf.Timestamp", "timestamp", "google.protobuf.Duration", "duration")
+
+// askedOf is the type that stands before a function of ours, as now in now.getHours(), and
+// the one that was given; alike where nothing is wrong with it.
+func (s *Set) askedOf(name, given string) (of, receiver string) {
+	f := s.env.functions[name]
+	receiver, _, _ = strings.Cut(given, ".(")
+	if f == nil || !f.member || receiver == "dyn" || strings.HasPrefix(given, "(") {
+		return "", ""
+	}
+	return celTypes.Replace(f.Args[0].Type.String()), receiver
+}
 
 // taken says what a function or operator takes.
 func (s *Set) taken(name, given string) (said string) {

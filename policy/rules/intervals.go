@@ -25,7 +25,8 @@ type value struct {
 type atom struct {
 	term  string
 	span  span
-	bound []value // where the answer may change; of numbers, some at least
+	bound []value         // of numbers: where the answer may change, some at least
+	texts map[string]bool // of texts: where it does; not changed
 	holds func(value) bool
 }
 
@@ -89,7 +90,7 @@ func (c *condition) compared(call ast.CallExpr) *atom {
 		return c.oneOf(args[0], args[1])
 	case "member":
 		id, _ := stringLiteral(args[0])
-		return c.texts(args[1], sorted(c.set.book.groups[id])...)
+		return textsOf(c.text(args[1]), c.set.book.groups[id])
 	}
 	return nil
 }
@@ -142,7 +143,7 @@ func (c *condition) beside(term ast.Expr, name string, literal ast.Expr) *atom {
 // oneOf is what "term in [literals]" says.
 func (c *condition) oneOf(term, list ast.Expr) *atom {
 	if group, ok := stringLiteral(term); ok && list.Kind() == ast.IdentKind && list.AsIdent() == "user.groups" {
-		return c.textsOf("user.id", sorted(c.set.book.groups[group]))
+		return textsOf("user.id", c.set.book.groups[group])
 	}
 	if list.Kind() != ast.ListKind {
 		return nil
@@ -162,24 +163,26 @@ func (c *condition) oneOf(term, list ast.Expr) *atom {
 	case c.is(term, types.StringKind) && len(numbers) == 0:
 		return c.texts(term, texts...)
 	case c.numeric(term) && len(texts) == 0:
+		slices.SortFunc(numbers, (*big.Int).Cmp)
 		return c.numbers(term, func(v *big.Int) bool {
-			return slices.ContainsFunc(numbers, func(n *big.Int) bool { return v.Cmp(n) == 0 })
+			_, found := slices.BinarySearchFunc(numbers, v, (*big.Int).Cmp)
+			return found
 		}, numbers...)
 	}
 	return nil
 }
 
 func (c *condition) texts(term ast.Expr, texts ...string) *atom {
-	return c.textsOf(c.text(term), texts)
+	set := make(map[string]bool, len(texts))
+	for _, text := range texts {
+		set[text] = true
+	}
+	return textsOf(c.text(term), set)
 }
 
 // textsOf says that a term is one of some texts.
-func (c *condition) textsOf(term string, texts []string) *atom {
-	a := &atom{term: term, holds: func(v value) bool { return slices.Contains(texts, v.s) }}
-	for _, text := range texts {
-		a.bound = append(a.bound, value{s: text})
-	}
-	return a
+func textsOf(term string, texts map[string]bool) *atom {
+	return &atom{term: term, texts: texts, holds: func(v value) bool { return texts[v.s] }}
 }
 
 var one = big.NewInt(1)

@@ -59,6 +59,10 @@ func TestConditionsOfOneTerm(t *testing.T) {
 		`tx.moves.exists(m, m.amount > 5 && m.amount < 5)`:                                               "", // not looked at
 		`tx.value > 5 && tx.value * 2 < 5`:                                                               "", // two terms
 		`tx.from == tx.to && tx.from != tx.to`:                                                           "", // not looked at
+		`listed("partners", tx.to) || !listed("partners", tx.to)`:                                        always,
+		`history.sum("user", asset("eth"), duration("1h")) >= 0`:                                         always,
+		`tx.to.startsWith("eip155:1:") || !tx.to.startsWith("eip155:1:")`:                                always,
+		`1 + 1 == 2`: always,
 	} {
 		var got []string
 		for _, w := range warnings(of("a", deny(when))) {
@@ -138,6 +142,44 @@ func TestAttackHardConditions(t *testing.T) {
 	}
 }
 
+// TestAttackLargeGroups: what a check takes hangs neither on how many members a group has nor
+// on how many numbers stand in a list, and of one rule about them the same is found. The
+// bound is far above what it takes.
+func TestAttackLargeGroups(t *testing.T) {
+	group := document.Group{ID: "big"}
+	for i := range 3000 {
+		group.Members = append(group.Members, fmt.Sprintf("m-%04d", i))
+	}
+	var numbers []string
+	for i := range 600 {
+		numbers = append(numbers, fmt.Sprintf("%du", i))
+	}
+	list := []document.Rule{
+		of("empty", deny(`member("big", user.id) && user.id == "ada"`)),
+		of("in-two", deny(`tx.nonce in [`+strings.Join(numbers, ",")+`] && tx.nonce > 599u`)),
+	}
+	for i := range 20 {
+		members, nonces := `member("big", user.id)`, `tx.nonce in [`+strings.Join(numbers, ",")+`]`
+		for j := range 12 {
+			members += fmt.Sprintf(` && (tx.gas_limit > %du || tx.value > %d)`, i*j, i+j)
+			nonces += fmt.Sprintf(` && (tx.gas_limit > %du || tx.nonce < %du)`, i*j, i+j)
+		}
+		list = append(list, of(fmt.Sprint("a", i), ask(members)), of(fmt.Sprint("b", i), deny(members+" || tx.value > 5")), of(fmt.Sprint("c", i), deny(nonces)))
+	}
+	doc := documentOf(list...)
+	doc.Groups = append(doc.Groups, group)
+	begin := time.Now()
+	found := rules.Check(doc, nil)
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	for _, id := range []string{"empty", "in-two"} {
+		if !slices.ContainsFunc(found, func(w rules.Warning) bool { return w.Rule == id && w.Code == rules.WarnAlwaysFalse }) {
+			t.Errorf("%s is not found: %+v", id, found[0])
+		}
+	}
+}
+
 // TestEverybodyIsAllowed: rules that ask who the user is and let every user of the
 // document pass allow everything.
 func TestEverybodyIsAllowed(t *testing.T) {
@@ -194,7 +236,7 @@ func (c chance) condition(depth int) string {
 
 func (c chance) atom() string {
 	n, op := c.IntN(4), c.of("<", "<=", ">", ">=", "==", "!=")
-	switch c.IntN(8) {
+	switch c.IntN(10) {
 	case 0:
 		return fmt.Sprintf("tx.value %s amount(%d)", op, n)
 	case 1:
@@ -209,6 +251,10 @@ func (c chance) atom() string {
 		return c.of(`member("treasury", user.id)`, `"treasury" in user.groups`)
 	case 6:
 		return fmt.Sprintf("tx.priority_fee_per_gas %s amount(%d)", op, n) // fails now and then
+	case 7:
+		return fmt.Sprintf("tx.nonce - 2u %s %du", op, n) // fails now and then
+	case 8:
+		return fmt.Sprintf("tx.value * %d %s amount(%d)", c.IntN(3), op, n)
 	}
 	return c.of("tx.creates_contract", "signal.first_use()", "true", "1 > 2")
 }

@@ -7,19 +7,27 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 
+	"github.com/countersign/countersign/internal/message"
 	"github.com/countersign/countersign/policy/document"
 )
 
 // leavesOut finds a limit for a sum of the past that does not count the request: a rule
 // that denies or asks above it, or one that allows below it. One payment of any size
-// passes. A condition that looks at amounts of the request itself is taken to mean it,
-// and so is a limit of zero or one base unit, which asks whether there was anything.
+// passes, as far as the rule goes. A condition that looks at amounts of the request itself
+// is taken to mean it, and so is a limit of zero or one base unit, which asks whether there
+// was anything. Requests of other kinds than those that are signed have no amounts.
 func (c *condition) leavesOut() (sum string) {
-	if c.looksAtAmounts() {
+	if c.signsNothing() || c.looksAtAmounts() {
 		return ""
 	}
 	c.limits(c.ast.Expr(), c.rule.Effect != document.EffectAllow, func(name string) { sum = name })
 	return sum
+}
+
+// signsNothing says that the rule is about no kind that has amounts.
+func (c *condition) signsNothing() bool {
+	signed := func(k message.Kind) bool { return slices.Contains(kindsOf(OfSigned), k) }
+	return len(c.rule.Kinds) > 0 && !slices.ContainsFunc(c.rule.Kinds, signed)
 }
 
 // ofRequest are the functions, variables and fields that tell how much a request moves,

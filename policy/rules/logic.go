@@ -2,11 +2,12 @@ package rules
 
 import "slices"
 
-// How many cases of one question, and of all about one document, are gone through
-// before it stays without an answer: nobody makes a check take long.
+// How many steps one question, and all about one document, may take before it stays
+// without an answer: nobody makes a check take long. A step is one value, or one part of
+// a condition, that is looked at.
 const (
-	patience      = 200
-	patienceInAll = 50_000
+	patience      = 200_000
+	patienceInAll = 10_000_000
 )
 
 // proof asks whether formulas can be true together. It takes parts that it does not
@@ -19,30 +20,27 @@ type proof struct {
 // never says that no request makes all of the formulas true, also where terms fail:
 // formulas that are true with some terms unknown are true whatever those are.
 func (c *checker) never(users []string, formulas ...formula) bool {
-	p := &proof{users: users, left: min(patience, patienceInAll-c.cases)}
+	p := &proof{users: users, left: min(patience, patienceInAll-c.steps)}
 	begin := p.left
 	out := p.never(formulas, nil)
-	c.cases += begin - p.left
+	c.steps += begin - p.left
 	return out
 }
 
+// take takes steps, and says whether there were as many.
+func (p *proof) take(steps int) bool {
+	p.left -= steps
+	return p.left >= 0
+}
+
 func (p *proof) never(todo []formula, known []*atom) bool {
-	if p.left--; p.left < 0 {
+	if !p.take(1 + len(todo) + len(known)) {
 		return false
 	}
 	var choices []formula
 	known = slices.Clone(known)
-	for len(todo) > 0 {
-		f := todo[0]
-		todo = todo[1:]
-		switch {
-		case f.atom != nil:
-			known = append(known, f.atom)
-		case f.all:
-			todo = append(slices.Clone(f.parts), todo...)
-		default:
-			choices = append(choices, f)
-		}
+	for _, f := range todo {
+		f.split(&known, &choices)
 	}
 	if p.contradict(known) {
 		return true
@@ -58,37 +56,81 @@ func (p *proof) never(todo []formula, known []*atom) bool {
 	return true
 }
 
+// split takes a formula apart into what must hold and what leaves a choice.
+func (f formula) split(known *[]*atom, choices *[]formula) {
+	switch {
+	case f.atom != nil:
+		*known = append(*known, f.atom)
+	case f.all:
+		for _, part := range f.parts {
+			part.split(known, choices)
+		}
+	default:
+		*choices = append(*choices, f)
+	}
+}
+
 // contradict says that no value of some term fits all that is said of it.
 func (p *proof) contradict(known []*atom) bool {
+	if !p.take(len(known)) {
+		return false
+	}
+	var terms []string // in one order, so that the same is found each time
 	of := map[string][]*atom{}
 	for _, a := range known {
+		if of[a.term] == nil {
+			terms = append(terms, a.term)
+		}
 		of[a.term] = append(of[a.term], a)
 	}
-	for term, atoms := range of {
-		if !slices.ContainsFunc(p.values(term, atoms), func(v value) bool { return fits(v, atoms) }) {
+	for _, term := range terms {
+		if !p.possible(term, of[term]) {
 			return true
 		}
 	}
 	return false
 }
 
-// values are those of a term, one at least of each kind that the atoms tell apart.
-func (p *proof) values(term string, atoms []*atom) (out []value) {
-	if term == "user.id" && p.users != nil {
-		for _, id := range p.users {
-			out = append(out, value{s: id})
-		}
-		return out
-	}
-	other := "?" // longer than any text, and so none of them
+// possible says that some value of a term fits all that is said of it, or that to look
+// would take too long.
+func (p *proof) possible(term string, atoms []*atom) bool {
+	isUser := term == "user.id" && p.users != nil
+	many := 1
 	for _, a := range atoms {
-		for _, v := range a.bound {
-			out = append(out, v)
-			other += v.s
+		many += len(a.bound) + len(a.texts)
+	}
+	if isUser {
+		many = len(p.users)
+	}
+	if !p.take(many * len(atoms)) {
+		return true
+	}
+	values := valuesOf(atoms)
+	if isUser {
+		values = asTexts(p.users)
+	}
+	return slices.ContainsFunc(values, func(v value) bool { return fits(v, atoms) })
+}
+
+func asTexts(list []string) (out []value) {
+	for _, text := range list {
+		out = append(out, value{s: text})
+	}
+	return out
+}
+
+// valuesOf are those of a term, one at least of each kind that the atoms tell apart.
+func valuesOf(atoms []*atom) (out []value) {
+	other := ""
+	for _, a := range atoms {
+		out = append(out, a.bound...)
+		for text := range a.texts {
+			out = append(out, value{s: text})
+			other = max(other, text)
 		}
 	}
 	if len(out) == 0 || out[0].n == nil {
-		out = append(out, value{s: other})
+		out = append(out, value{s: other + "?"}) // stands behind all texts, and so is none of them
 	}
 	return out
 }
