@@ -313,12 +313,17 @@ func TestStoredRequestsAreNotBelieved(t *testing.T) {
 func TestVotesAtOnce(t *testing.T) {
 	w := newWorld(t, nil)
 	var wg sync.WaitGroup
+	var asked []policy.Request
 	for range 8 {
 		q := w.transfer(twoEther)
+		asked = append(asked, q)
 		vote := w.d.Vote(w.on(q, "bob", message.Approve), w.d.ApproverKey)
 		wg.Add(2)
 		go func() { defer wg.Done(); w.post(q, vote).ok(nil) }()
 		go func() { defer wg.Done(); w.decide(q) }()
 	}
 	wg.Wait()
+	for _, q := range asked {
+		w.want(q, policy.Approve, "")
+	}
 }
